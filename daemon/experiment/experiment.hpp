@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The experiment as one call, and the smaller questions beside it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiment/report.hpp"
+#include "experiment/settings.hpp"
+#include "experiment/watcher.hpp"
+
+namespace mustafar::experiment {
+
+// Runs it. `report` grows as results come in; after a Failure (Interrupted too) its rows are complete ones.
+// Everything that can be refused is refused before the first measurement.
+void run_experiment(const Settings& settings, Watcher& watcher, Report& report);
+
+// The library's dense attention against the outputs that came with a trace.
+struct Verified {
+    std::string trace;
+    double out = 0.0;        // relative Frobenius, worst layer
+    double out_max = 0.0;    // largest difference / largest output, worst layer
+    double lse = 0.0;        // largest |difference| / max(1, |lse|)
+    double oracle_out = 0.0; // `out` of this program's own float64 attention
+    bool ok = false;         // all of the library's three <= verify_bound
+};
+constexpr double verify_bound = 1e-6;
+
+std::vector<Verified> verify_traces(const Settings& settings, Watcher& watcher);
+
+} // namespace mustafar::experiment

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "experiment/experiment.hpp"
+#include "experiment/metrics.hpp"
+#include "experiment/oracle.hpp"
+#include "experiment/recipes.hpp"
+#include "experiment/replay.hpp"
+#include "experiment/setup.hpp"
+
+namespace mustafar::experiment {
+
+namespace {
+
+struct Attended {
+    std::vector<float> out; // [queries][q_heads][head_dim]
+    std::vector<float> lse; // [queries][q_heads]
+};
+
+Attended attend_layer(mustafar_cache* cache, const Trace& trace, std::uint32_t layer,
+                      const Settings& settings) {
+    const std::int64_t heads = trace.q_heads;
+    const std::int64_t queries = trace.queries;
+    Attended result;
+    result.lse.resize(static_cast<std::size_t>(queries * heads));
+    result.out.resize(result.lse.size() * trace.head_dim);
+    append_rows(cache, trace, layer, 0, trace.tokens);
+    const mustafar_tensor q = query_view(trace, layer, 0, trace.queries);
+    const mustafar_tensor out =
+        f32_tensor(result.out.data(), {1, queries, heads, std::int64_t{trace.head_dim}});
+    const mustafar_tensor lse = f32_tensor(result.lse.data(), {1, queries, heads});
+    const mustafar_attend_options options = attend_options(trace, settings);
+    const mustafar_cache* caches[] = {cache};
+    const mustafar_tensor* none = nullptr;
+    call("dense on " + trace.name, mustafar_attend, caches, std::size_t{1}, layer, &q, none,
+         &options, &out, &lse, none, none);
+    return result;
+}
+
+void compare(const Trace& trace, const TraceLayer& recorded, const OracleLayer& oracle,
+             const Attended& attended, Verified& verified) {
+    ErrorSum ours;
+    ErrorSum own;
+    for (std::uint32_t head = 0; head < trace.q_heads; ++head) {
+        for (std::uint32_t j = 0; j < trace.queries; ++j) {
+            const std::size_t should = trace.query(head, j);
+            const std::size_t is = std::size_t{j} * trace.q_heads + head;
+            for (std::size_t c = 0; c < trace.head_dim; ++c) {
+                ours.add(attended.out[is * trace.head_dim + c], recorded.out[should + c]);
+                own.add(oracle.out[should + c], recorded.out[should + c]);
+            }
+            const double lse = recorded.lse[std::size_t{head} * trace.queries + j];
+            verified.lse = std::max(verified.lse, std::abs(attended.lse[is] - lse) /
+                                                      std::max(1.0, std::abs(lse)));
+        }
+    }
+    // Written so that a NaN stays and fails.
+    verified.out = ours.relative() <= verified.out ? verified.out : ours.relative();
+    verified.out_max =
+        ours.relative_max() <= verified.out_max ? verified.out_max : ours.relative_max();
+    verified.oracle_out = std::max(verified.oracle_out, own.relative());
+}
+
+Verified verify_trace(mustafar_context* context, const LoadedRecipe& dense, const Trace& trace,
+                      const Settings& settings, Watcher& watcher) {
+    Verified verified;
+    verified.trace = trace.name;
+    const std::vector<std::uint32_t> layers = chosen_layers(settings, trace);
+    for (const std::uint32_t layer : layers) {
+        if (trace.layers[layer].out.empty() || trace.layers[layer].lse.empty()) {
+            throw Failure(
+                exit_data,
+                fmt::format("{}: tensors \"layers.{}.out\" and \"layers.{}.lse\" are needed "
+                            "for --verify",
+                            trace.name, layer, layer));
+        }
+    }
+    const auto oracle = attend_dense(trace, layers, settings.threads, watcher);
+    const Cache cache = create_cache(context, trace, dense, trace.tokens, true);
+    for (const std::uint32_t layer : layers) {
+        watcher.check();
+        compare(trace, trace.layers[layer], oracle[layer],
+                attend_layer(cache.get(), trace, layer, settings), verified);
+    }
+    verified.ok = verified.out <= verify_bound && verified.out_max <= verify_bound &&
+                  verified.lse <= verify_bound;
+    return verified;
+}
+
+} // namespace
+
+std::vector<Verified> verify_traces(const Settings& settings, Watcher& watcher) {
+    if (settings.tokens != 0) {
+        throw Failure(exit_usage, "--verify needs whole traces: leave out --tokens (and --quick)");
+    }
+    const LoadedRecipe dense = load_recipe("dense");
+    const Context context = create_context(settings);
+    std::vector<Verified> results;
+    const std::vector<Trace> traces = load_traces(settings);
+    for (const Trace& trace : traces) {
+        watcher.progress(static_cast<double>(results.size()) / static_cast<double>(traces.size()),
+                         "verify " + trace.name);
+        results.push_back(verify_trace(context.get(), dense, trace, settings, watcher));
+    }
+    return results;
+}
+
+} // namespace mustafar::experiment

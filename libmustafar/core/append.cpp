@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// append, commit, compress: what makes rows move from the input through the window into the body.
+#include <cmath>
+#include <limits>
+
+#include "core/incoming.hpp"
+
+namespace mustafar {
+namespace {
+
+// Beyond it a scale or zero might not fit f16. A centred row can be twice as large as its values.
+float largest_magnitude(const SideSpec& side, Dtype store) {
+    if (side.centred) { return 32752.0F; }
+    if (side.bits < 16 || store == Dtype::f16) { return 65504.0F; }
+    return std::numeric_limits<float>::max();
+}
+
+[[noreturn]] void refuse_value(Side side, std::uint32_t token, std::uint32_t head, std::uint32_t channel,
+                               float value, float most) {
+    const std::string name = side == Side::k ? "k" : "v";
+    const std::string why = std::isfinite(value)
+                                ? " exceeds " + std::to_string(most) + ", the largest magnitude that this recipe and dtype store"
+                                : " is not finite";
+    throw Error(MUSTAFAR_NON_FINITE,
+                name + "[token " + std::to_string(token) + ", kv_head " + std::to_string(head) + ", channel " +
+                    std::to_string(channel) + "] = " + std::to_string(value) + why + "; nothing was stored",
+                {static_cast<std::int64_t>(side), token, head, channel});
+}
+
+} // namespace
+
+void Cache::check_values(std::uint32_t layer, const Incoming& incoming) const {
+    for (const Side side : {Side::k, Side::v}) {
+        const mustafar_tensor& tensor = side == Side::k ? *incoming.k : *incoming.v;
+        for (std::uint32_t t = 0; t < incoming.tokens; ++t) {
+            for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+                const float most = largest_magnitude(head(layer, h).spec.side(side), geometry_.store);
+                const std::int64_t at = t * tensor.strides[0] + h * tensor.strides[1];
+                for (std::uint32_t c = 0; c < geometry_.head_dim(side); ++c) {
+                    const float value = load_element(tensor, at + c * tensor.strides[2]);
+                    const float stored = load_half(store_half(value, geometry_.store), geometry_.store);
+                    if (!(std::fabs(stored) <= most)) { refuse_value(side, t, h, c, value, most); }
+                }
+            }
+        }
+    }
+}
+
+void Cache::append(std::uint32_t layer, const mustafar_tensor& k, const mustafar_tensor& v, bool tentative) {
+    const Stopwatch watch(counters_.append_ns);
+    LayerState& state = layers_[layer];
+    const Incoming incoming{&k, &v, geometry_.store, static_cast<std::uint32_t>(k.shape[0])};
+    if (incoming.tokens > options_.max_tokens - state.length()) {
+        throw Error(MUSTAFAR_CAPACITY,
+                    "layer " + std::to_string(layer) + " holds " + std::to_string(state.length()) +
+                        " of max_tokens = " + std::to_string(options_.max_tokens) + ", " +
+                        std::to_string(incoming.tokens) +
+                        " more asked; truncate, or create the cache with a larger max_tokens",
+                    {incoming.tokens, state.length(), options_.max_tokens});
+    }
+    if (!tentative && state.tentative > 0) {
+        throw Error(MUSTAFAR_BAD_STATE, "layer " + std::to_string(layer) + " has " +
+                                            std::to_string(state.tentative) +
+                                            " tentative tokens; commit or truncate them first");
+    }
+    check_values(layer, incoming);
+    if (tentative) { // dense until commit
+        try {
+            for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+                stage_room(mutable_head(layer, h), incoming.tokens);
+            }
+        } catch (...) {
+            drop_stages();
+            throw;
+        }
+    } else {
+        stage_all(layer, 1, &incoming, false);
+    }
+    for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+        publish(mutable_head(layer, h), &incoming, h, state.length());
+    }
+    (tentative ? state.tentative : state.committed) += incoming.tokens;
+    counters_.appended_tokens.fetch_add(incoming.tokens, std::memory_order_relaxed);
+}
+
+void Cache::publish_layers(std::uint32_t first, std::uint32_t count) {
+    for (std::uint32_t l = first; l < first + count; ++l) {
+        for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+            publish(mutable_head(l, h), nullptr, h, layers_[l].length());
+        }
+    }
+}
+
+void Cache::commit(std::uint32_t layer) {
+    const Stopwatch watch(counters_.append_ns);
+    const std::uint32_t first = layer == MUSTAFAR_ALL ? 0 : layer;
+    const std::uint32_t count = layer == MUSTAFAR_ALL ? geometry_.layers : 1;
+    std::vector<LayerState> before(layers_.begin() + first, layers_.begin() + first + count);
+    for (std::uint32_t l = first; l < first + count; ++l) { layers_[l] = {layers_[l].length(), 0}; }
+    try {
+        stage_all(first, count, nullptr, false);
+    } catch (...) {
+        std::copy(before.begin(), before.end(), layers_.begin() + first);
+        throw;
+    }
+    publish_layers(first, count);
+}
+
+void Cache::compress(std::uint32_t layer) {
+    const std::uint32_t first = layer == MUSTAFAR_ALL ? 0 : layer;
+    const std::uint32_t count = layer == MUSTAFAR_ALL ? geometry_.layers : 1;
+    stage_all(first, count, nullptr, true);
+    publish_layers(first, count);
+}
+
+} // namespace mustafar

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where caches live: memory, pages, threads, kernels, log, workspaces.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "core/kernels.hpp"
+#include "core/memory.hpp"
+#include "core/pool.hpp"
+
+namespace mustafar {
+
+struct ContextSettings {
+    std::uint32_t threads = 0;
+    std::uint64_t quota_bytes = 0;
+    bool refuse_ref = false;
+    std::string backend;
+    mustafar_allocator allocator{};
+    mustafar_log_hook log{};
+};
+
+class Context {
+  public:
+    explicit Context(const ContextSettings& settings);
+    ~Context();
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
+
+    Memory& memory() { return memory_; }
+    const Memory& memory() const { return memory_; }
+    Pool& pool() { return pool_; }
+    const Pool& pool() const { return pool_; }
+    const Kernels& kernels() const { return kernels_; }
+    std::uint32_t threads() const { return threads_; }
+
+    // Runs work(0) .. work(count - 1), in any order and on any of the context's threads.
+    void parallel_for(std::size_t count, const std::function<void(std::size_t)>& work);
+
+    // Scratch of work_bytes for one call; kept for the next one.
+    class Lease {
+      public:
+        explicit Lease(Context& context) : context_(context), block_(context.take_workspace()) {}
+        ~Lease() { context_.return_workspace(block_); }
+        Lease(const Lease&) = delete;
+        Lease& operator=(const Lease&) = delete;
+        std::byte* data() const { return static_cast<std::byte*>(block_); }
+
+      private:
+        Context& context_;
+        void* block_;
+    };
+
+    bool logs(std::int32_t level) const { return log_.write != nullptr && level <= log_.level; }
+    void log(std::int32_t level, const std::string& text) const {
+        if (logs(level)) { log_.write(log_.user, level, text.c_str()); }
+    }
+
+    std::atomic<std::uint64_t> caches{0};
+
+  private:
+    void* take_workspace();
+    void return_workspace(void* block) noexcept;
+
+    Memory memory_;
+    Pool pool_;
+    Kernels kernels_;
+    mustafar_log_hook log_;
+    std::uint32_t threads_;
+    struct Arena; // oneTBB's, kept out of this header
+    std::unique_ptr<Arena> arena_; // null with one thread
+    std::mutex workspaces_mutex_;
+    void* workspaces_ = nullptr; // free ones, each starting with a pointer to the next
+};
+
+} // namespace mustafar

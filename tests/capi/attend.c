@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * attend.h: against the formula in double over what export shows; options; several caches; merge. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common.h"
+
+#define JSON "{\"schema\":\"mustafar.recipe\",\"version\":1,"
+
+static mustafar_context* context;
+
+static const char* const recipes[] = {
+    "dense", "mustafar-50", "mustafar-70-int4", "leaner", "kivi-2", "kdi8/vdi8/w0", "kdi4g32/vdi2g32",
+    "k32i4m/vdi2/w16/s3",
+    JSON "\"k\":{\"method\":\"threshold\",\"threshold\":0.3},\"v\":{\"method\":\"threshold\",\"threshold\":0.2,\"bits\":8}}",
+    JSON "\"k\":{\"method\":\"n_m\",\"n\":2,\"m\":4},\"v\":{\"method\":\"channels\",\"keep\":24}}",
+    JSON "\"k\":{\"method\":\"channel_topk\",\"keep\":16},\"v\":{\"sparsity\":0.7,\"rule\":\"paper\"}}"};
+
+/* One attend call against the formula, query by query. */
+typedef struct question {
+    uint32_t q_len;
+    const mustafar_attend_options* options; /* NULL = defaults */
+    bool sinks;
+} question;
+
+static double worst(double a, double b) { return a > b ? a : b; }
+
+static void check_against_formula(const mustafar_cache* cache, uint32_t layer, question ask, const char* what)
+{
+    const mustafar_geometry g = geometry_of(cache);
+    const uint32_t group = g.q_heads / g.kv_heads, length = length_of(cache, layer);
+    const size_t out_size = (size_t)ask.q_len * g.q_heads * g.head_dim_v, stats_size = (size_t)ask.q_len * g.q_heads;
+    const mustafar_attend_options defaults = MUSTAFAR_ATTEND_OPTIONS_INIT;
+    const mustafar_attend_options* o = ask.options != NULL ? ask.options : &defaults;
+    const double scale = o->scale != 0 ? (double)o->scale : 1 / sqrt((double)g.head_dim_k);
+    uint32_t widest = 1, h, i, r, c;
+    float *q, *out, *lse, *weights, sinks[64];
+    double* expected = malloc(g.head_dim_v * sizeof *expected);
+    double out_error = 0, lse_error = 0, weight_error = 0, sum_error = 0;
+    mustafar_tensor q_view, out_view, lse_view, weights_view, sinks_view;
+    for (h = 0; h < g.kv_heads; ++h) {
+        widest = rows_of(cache, layer, h) > widest ? rows_of(cache, layer, h) : widest;
+    }
+    widest += 3; /* w may be larger */
+    q = malloc(sizeof(float) * stats_size * g.head_dim_k);
+    out = malloc(sizeof(float) * out_size);
+    lse = malloc(sizeof(float) * stats_size);
+    weights = malloc(sizeof(float) * stats_size * widest);
+    memset(weights, 0x7f, sizeof(float) * stats_size * widest);
+    fill_rows(q, 4242, 0, ask.q_len, g.q_heads, g.head_dim_k);
+    for (h = 0; h < g.q_heads; ++h) {
+        sinks[h] = (float)h / 3 - 1;
+    }
+    q_view = view(q, MUSTAFAR_F32, 1, ask.q_len, g.q_heads, g.head_dim_k);
+    out_view = view(out, MUSTAFAR_F32, 1, ask.q_len, g.q_heads, g.head_dim_v);
+    lse_view = view(lse, MUSTAFAR_F32, 1, ask.q_len, g.q_heads, 0);
+    weights_view = view(weights, MUSTAFAR_F32, 1, ask.q_len, g.q_heads, widest);
+    sinks_view = view(sinks, MUSTAFAR_F32, g.q_heads, 0, 0, 0);
+    if (!EXPECT(MUSTAFAR_OK, mustafar_attend(&cache, 1, layer, &q_view, ask.sinks ? &sinks_view : NULL, ask.options,
+                                             &out_view, &lse_view, &weights_view, NULL, ERR))) {
+        goto done;
+    }
+    for (h = 0; h < g.q_heads; ++h) {
+        const uint32_t kv = h / group, rows = rows_of(cache, layer, kv);
+        float* k = malloc(sizeof(float) * (rows + 1) * g.head_dim_k);
+        float* v = malloc(sizeof(float) * (rows + 1) * g.head_dim_v);
+        int32_t* positions = malloc(sizeof(int32_t) * (rows + 1));
+        unsigned char* seen = calloc(rows + 1, 1);
+        double* row_weights = malloc(sizeof(double) * (rows + 1));
+        if (rows > 0) {
+            const mustafar_tensor k_view = view(k, MUSTAFAR_F32, rows, g.head_dim_k, 0, 0);
+            const mustafar_tensor v_view = view(v, MUSTAFAR_F32, rows, g.head_dim_v, 0, 0);
+            MUST(mustafar_cache_export(cache, layer, kv, 0, 0, rows, &k_view, NULL, ERR));
+            MUST(mustafar_cache_export(cache, layer, kv, 1, 0, rows, &v_view, NULL, ERR));
+            MUST(mustafar_cache_positions(cache, layer, kv, positions, rows, ERR));
+        }
+        for (i = 0; i < ask.q_len; ++i) {
+            const int64_t at = (o->flags & MUSTAFAR_ATTEND_AT ? o->q_position : (int64_t)length - ask.q_len) + i;
+            const size_t index = (size_t)i * g.q_heads + h;
+            double reference, sum = 0, size = 1e-3;
+            for (r = 0; r < rows; ++r) {
+                seen[r] = positions[r] <= at && (o->sliding_window == 0 || positions[r] > at - (int64_t)o->sliding_window);
+            }
+            reference = plain_attention(q + index * g.head_dim_k, k, v, rows, seen, g.head_dim_k, g.head_dim_v, scale,
+                                        o->softcap, ask.sinks ? &sinks[h] : NULL, expected, row_weights);
+            for (c = 0; c < g.head_dim_v; ++c) {
+                size = worst(size, fabs(expected[c]));
+            }
+            for (c = 0; c < g.head_dim_v; ++c) {
+                out_error = worst(out_error, fabs(expected[c] - out[index * g.head_dim_v + c]) / size);
+            }
+            if (isinf(reference)) {
+                lse_error = worst(lse_error, lse[index] == -INFINITY ? 0 : 1e9);
+            } else {
+                lse_error = worst(lse_error, fabs(reference - lse[index]) / worst(1, fabs(reference)));
+            }
+            for (r = 0; r < widest; ++r) {
+                const double want = r < rows ? row_weights[r] : 0;
+                const float got = weights[index * widest + r];
+                sum += got;
+                weight_error = worst(weight_error, want == 0 ? (got == 0 ? 0 : 1e9) : fabs(want - got));
+            }
+            if (!ask.sinks) {
+                sum_error = worst(sum_error, fabs(sum - (isinf(reference) ? 0 : 1)));
+            }
+        }
+        free(k);
+        free(v);
+        free(positions);
+        free(seen);
+        free(row_weights);
+    }
+    CHECK_CASE(out_error < 2e-6, "%s: out %.3g", what, out_error);
+    CHECK_CASE(lse_error < 1e-6, "%s: lse %.3g", what, lse_error);
+    CHECK_CASE(weight_error < 1e-6, "%s: weights %.3g", what, weight_error);
+    CHECK_CASE(sum_error < 1e-5, "%s: weights sum to 1 +- %.3g", what, sum_error);
+done:
+    free(q);
+    free(out);
+    free(lse);
+    free(weights);
+    free(expected);
+}
+
+static void every_recipe_and_option(void)
+{
+    mustafar_attend_options options[8];
+    size_t i, r;
+    for (i = 0; i < 8; ++i) {
+        const mustafar_attend_options defaults = MUSTAFAR_ATTEND_OPTIONS_INIT;
+        options[i] = defaults;
+    }
+    options[1].scale = 0.3F;
+    options[2].softcap = 2.5F;
+    options[3].sliding_window = 17;
+    options[4].flags = MUSTAFAR_ATTEND_AT;
+    options[4].q_position = 40;
+    options[5].flags = MUSTAFAR_ATTEND_AT;
+    options[5].q_position = 100000;
+    options[6].flags = MUSTAFAR_ATTEND_AT;
+    options[6].q_position = INT32_MAX;
+    options[6].sliding_window = UINT32_MAX;
+    options[7].sliding_window = 1;
+    options[7].scale = -1.5F;
+    for (r = 0; r < sizeof recipes / sizeof recipes[0]; ++r) {
+        const mustafar_geometry geometry = make_geometry(2, 6, 2, 64, 48 + 32, MUSTAFAR_F16);
+        mustafar_cache* cache = make_cache(context, geometry, recipes[r], 1000, MUSTAFAR_CACHE_AUTO);
+        const int32_t gone[4] = {33, 34, 40, 63};
+        must_append_all(cache, 21, 1);
+        check_against_formula(cache, 0, (question){1, NULL, false}, recipes[r]);
+        must_append_all(cache, 21, 170);
+        for (i = 0; i < 8; ++i) {
+            check_against_formula(cache, 1, (question){1, &options[i], false}, recipes[r]);
+            check_against_formula(cache, 1, (question){5, &options[i], i % 2 == 0}, recipes[r]);
+        }
+        MUST(mustafar_cache_evict(cache, 1, 1, gone, 4, 0, ERR));
+        must_append(cache, 1, 21, 3, MUSTAFAR_APPEND_TENTATIVE);
+        for (i = 0; i < 8; ++i) {
+            check_against_formula(cache, 1, (question){4, &options[i], i % 2 == 1}, recipes[r]);
+        }
+        check_against_formula(cache, 1, (question){174, NULL, false}, recipes[r]); /* prefill: all of them */
+        mustafar_cache_destroy(cache);
+    }
+}
+
+static void geometries(void)
+{
+    static const struct {
+        uint32_t q, kv, dk, dv;
+        mustafar_dtype dtype;
+    } cases[] = {{1, 1, 32, 32, MUSTAFAR_F16}, {8, 1, 128, 128, MUSTAFAR_BF16}, {4, 4, 80, 256, MUSTAFAR_F16},
+                 {12, 3, 256, 40, MUSTAFAR_BF16}, {64, 1, 40, 32, MUSTAFAR_F16}};
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+        const mustafar_geometry geometry = make_geometry(1, cases[i].q, cases[i].kv, cases[i].dk, cases[i].dv, cases[i].dtype);
+        mustafar_cache* cache = make_cache(context, geometry, "mustafar-50-int4", 400, MUSTAFAR_CACHE_AUTO);
+        must_append_all(cache, 5, 100);
+        check_against_formula(cache, 0, (question){2, NULL, true}, "geometries");
+        mustafar_cache_destroy(cache);
+    }
+}
+
+static void empty_cache_gives_zeros_and_minus_infinity(void)
+{
+    const mustafar_geometry geometry = make_geometry(1, 2, 1, 32, 32, MUSTAFAR_F16);
+    mustafar_cache* cache = make_cache(context, geometry, "lean", 100, MUSTAFAR_CACHE_AUTO);
+    mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
+    float q[64], out[64], lse[2], weights[2], sinks[2] = {0.5F, -3.0F};
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, 2, 32), out_view = view(out, MUSTAFAR_F32, 1, 1, 2, 32);
+    const mustafar_tensor lse_view = view(lse, MUSTAFAR_F32, 1, 1, 2, 0), weights_view = view(weights, MUSTAFAR_F32, 1, 1, 2, 1);
+    const mustafar_tensor sinks_view = view(sinks, MUSTAFAR_F32, 2, 0, 0, 0);
+    const mustafar_cache* list[1];
+    int i, wrong = 0;
+    list[0] = cache;
+    fill_rows(q, 1, 0, 1, 2, 32);
+    memset(out, 0x33, sizeof out);
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, NULL, NULL, NULL, ERR));
+    options.flags = MUSTAFAR_ATTEND_AT; /* q_len is longer than the cache without it */
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &out_view, &lse_view, &weights_view, NULL, ERR));
+    for (i = 0; i < 64; ++i) {
+        wrong += out[i] != 0.0F;
+    }
+    CHECK(wrong == 0 && lse[0] == -INFINITY && lse[1] == -INFINITY && weights[0] == 0 && weights[1] == 0);
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &out_view, &lse_view, NULL, NULL, ERR));
+    CHECK(fabsf(lse[0] - 0.5F) < 1e-6F && fabsf(lse[1] + 3.0F) < 1e-6F && out[0] == 0.0F);
+    /* rows there, but behind the query */
+    must_append_all(cache, 1, 10);
+    options.q_position = -5;
+    {
+        const mustafar_status status = mustafar_attend(list, 1, 0, &q_view, NULL, &options, &out_view, &lse_view, NULL, NULL, ERR);
+        CHECK_CASE(status == MUSTAFAR_INVALID_ARGUMENT || (status == MUSTAFAR_OK && lse[0] == -INFINITY), "%s",
+                   mustafar_status_name(status));
+    }
+    mustafar_cache_destroy(cache);
+}
+
+static void refusals(void)
+{
+    const mustafar_geometry geometry = make_geometry(2, 2, 1, 32, 32, MUSTAFAR_F16);
+    const mustafar_geometry other_geometry = make_geometry(2, 2, 1, 32, 40, MUSTAFAR_F16);
+    mustafar_context* second = make_context(1);
+    mustafar_cache* cache = make_cache(context, geometry, "lean", 100, MUSTAFAR_CACHE_AUTO);
+    mustafar_cache* other = make_cache(context, other_geometry, "lean", 100, MUSTAFAR_CACHE_AUTO);
+    mustafar_cache* foreign = make_cache(second, geometry, "lean", 100, MUSTAFAR_CACHE_AUTO);
+    const mustafar_attend_options good = MUSTAFAR_ATTEND_OPTIONS_INIT;
+    mustafar_attend_options options;
+    float q[3 * 128], out[3 * 128], lse[3 * 4], sinks[2] = {0, 0}, pattern[3 * 128];
+    mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, 2, 32);
+    const mustafar_tensor out_view = view(out, MUSTAFAR_F32, 1, 1, 2, 32), lse_view = view(lse, MUSTAFAR_F32, 1, 1, 2, 0);
+    const mustafar_tensor sinks_view = view(sinks, MUSTAFAR_F32, 2, 0, 0, 0);
+    const mustafar_tensor q2 = view(q, MUSTAFAR_F32, 2, 1, 2, 32), out2 = view(out, MUSTAFAR_F32, 2, 1, 2, 32);
+    const mustafar_tensor q7 = view(q, MUSTAFAR_F32, 1, 6, 2, 32), out7 = view(out, MUSTAFAR_F32, 1, 6, 2, 32);
+    const mustafar_cache* list[2];
+    static const uint32_t odd_bits[] = {0x7fc00000u, 0x7f800000u, 0xff800000u};
+    size_t i;
+    list[0] = list[1] = cache;
+    must_append_all(cache, 1, 5);
+    must_append_all(other, 1, 5);
+    must_append_all(foreign, 1, 5);
+    fill_rows(q, 1, 0, 6, 2, 32);
+    memset(out, 0x66, sizeof out);
+    memset(lse, 0x66, sizeof lse);
+    memset(pattern, 0x66, sizeof pattern);
+#define ATTEND(caches, count, layer, Q, S, O, OUT) mustafar_attend(caches, count, layer, Q, S, O, OUT, &lse_view, NULL, NULL, ERR)
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(NULL, 1, 0, &q_view, NULL, NULL, &out_view));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 1, 0, NULL, NULL, NULL, &out_view));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 1, 0, &q_view, NULL, NULL, NULL));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 1, 2, &q_view, NULL, NULL, &out_view));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 1, MUSTAFAR_ALL, &q_view, NULL, NULL, &out_view));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 2, 0, &q_view, NULL, NULL, &out_view)); /* q says 1 */
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 1, 0, &q7, NULL, NULL, &out7, NULL, NULL, NULL, ERR)); /* 6 > 5 */
+    list[1] = NULL;
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
+    list[1] = other;
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
+    list[1] = foreign;
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
+    list[1] = cache;
+    for (i = 0; i < 9; ++i) {
+        mustafar_status expected = MUSTAFAR_INVALID_ARGUMENT;
+        options = good;
+        switch (i) {
+        case 0: options.flags = 2, expected = MUSTAFAR_UNSUPPORTED; break;
+        case 1: options.scale = NAN; break;
+        case 2: options.scale = INFINITY; break;
+        case 3: options.softcap = -1; break;
+        case 4: options.softcap = NAN; break;
+        case 5: options.drop_mass = -0.1F; break;
+        case 6: options.drop_mass = 1.5F; break;
+        case 7: options.drop_mass = NAN; break;
+        default: options.reserved[1] = 1; break;
+        }
+        CHECK_CASE(ATTEND(list, 1, 0, &q_view, NULL, &options, &out_view) == expected, "option %d: %s", (int)i,
+                   last.message);
+    }
+    for (i = 0; i < 3; ++i) {
+        const float keep = q[32 + 7];
+        q[32 + 7] = float_from_bits(odd_bits[i]);
+        EXPECT(MUSTAFAR_NON_FINITE, ATTEND(list, 1, 0, &q_view, NULL, NULL, &out_view));
+        CHECK(last.values[0] == 0 && last.values[1] == 0 && last.values[2] == 1 && last.values[3] == 7);
+        EXPECT(MUSTAFAR_NON_FINITE, mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, NULL));
+        q[32 + 7] = keep;
+        sinks[1] = float_from_bits(odd_bits[i]);
+        EXPECT(MUSTAFAR_NON_FINITE, ATTEND(list, 1, 0, &q_view, &sinks_view, NULL, &out_view));
+        CHECK(last.values[2] == 1 && last.values[3] == -1);
+        sinks[1] = 0;
+    }
+    CHECK(memcmp(out, pattern, sizeof out) == 0 && memcmp(lse, pattern, sizeof lse) == 0);
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 0, 0, &q_view, NULL, NULL, &out_view, NULL, NULL, NULL, ERR)); /* nothing */
+    CHECK(memcmp(out, pattern, sizeof out) == 0);
+    q_view.strides[2] = 0; /* one query for all heads */
+    EXPECT(MUSTAFAR_OK, ATTEND(list, 1, 0, &q_view, NULL, NULL, &out_view));
+#undef ATTEND
+    mustafar_cache_destroy(cache);
+    mustafar_cache_destroy(other);
+    mustafar_cache_destroy(foreign);
+    mustafar_context_destroy(second);
+}
+
+/* A list of caches of unequal lengths and recipes gives what each gives alone, bit for bit. */
+static void lists_of_caches(void)
+{
+    enum { COUNT = 5, QLEN = 2, HEADS = 4, D = 64, ROW = QLEN * HEADS * D };
+    static const uint32_t lengths[COUNT] = {2, 33, 64, 65, 300};
+    const mustafar_geometry geometry = make_geometry(1, HEADS, 2, D, D, MUSTAFAR_BF16);
+    static float q[COUNT * ROW], out[COUNT * ROW], one[ROW], lse[COUNT * QLEN * HEADS], one_lse[QLEN * HEADS];
+    static uint16_t half[COUNT * ROW], brain[COUNT * ROW];
+    const mustafar_cache* list[COUNT];
+    mustafar_cache* made[COUNT];
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, COUNT, QLEN, HEADS, D);
+    const mustafar_tensor out_view = view(out, MUSTAFAR_F32, COUNT, QLEN, HEADS, D);
+    const mustafar_tensor lse_view = view(lse, MUSTAFAR_F32, COUNT, QLEN, HEADS, 0);
+    mustafar_tensor other;
+    int i, wrong = 0;
+    for (i = 0; i < COUNT; ++i) {
+        list[i] = made[i] = make_cache(context, geometry, recipes[i], 1000, MUSTAFAR_CACHE_AUTO);
+        must_append_all(made[i], (uint64_t)i, lengths[i]);
+    }
+    fill_rows(q, 3, 0, COUNT * QLEN, HEADS, D);
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &out_view, &lse_view, NULL, NULL, ERR));
+    for (i = 0; i < COUNT; ++i) {
+        const mustafar_tensor q1 = view(q + i * ROW, MUSTAFAR_F32, 1, QLEN, HEADS, D);
+        const mustafar_tensor out1 = view(one, MUSTAFAR_F32, 1, QLEN, HEADS, D);
+        const mustafar_tensor lse1 = view(one_lse, MUSTAFAR_F32, 1, QLEN, HEADS, 0);
+        EXPECT(MUSTAFAR_OK, mustafar_attend(&list[i], 1, 0, &q1, NULL, NULL, &out1, &lse1, NULL, NULL, ERR));
+        CHECK_CASE(memcmp(one, out + i * ROW, sizeof one) == 0 && memcmp(one_lse, lse + i * QLEN * HEADS, sizeof one_lse) == 0,
+                   "cache %d", i);
+    }
+    /* outputs in halves are the f32 ones, rounded; a strided output writes nowhere else */
+    other = view(half, MUSTAFAR_F16, COUNT, QLEN, HEADS, D);
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
+    other = view(brain, MUSTAFAR_BF16, COUNT, QLEN, HEADS, D);
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
+    for (i = 0; i < COUNT * ROW; ++i) {
+        wrong += half[i] != f16_from_float(out[i]) || brain[i] != bf16_from_float(out[i]);
+    }
+    CHECK_CASE(wrong == 0, "%d of %d", wrong, COUNT * ROW);
+    {
+        static float wide[COUNT * ROW * 2];
+        memset(wide, 0x44, sizeof wide);
+        other = view(wide, MUSTAFAR_F32, COUNT, QLEN, HEADS, D);
+        for (i = 0; i < 4; ++i) {
+            other.strides[i] *= 2;
+        }
+        EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
+        wrong = 0;
+        for (i = 0; i < COUNT * ROW; ++i) {
+            wrong += memcmp(&wide[2 * i], &out[i], 4) != 0 || wide[2 * i + 1] != float_from_bits(0x44444444u);
+        }
+        CHECK(wrong == 0);
+    }
+    for (i = 0; i < COUNT; ++i) {
+        mustafar_cache_destroy(made[i]);
+    }
+}
+
+static void drop_mass_keeps_its_bound(void)
+{
+    enum { HEADS = 4, D = 64, N = HEADS * D };
+    static const float masses[] = {1e-4F, 1e-2F, 0.2F, 1.0F};
+    const mustafar_geometry geometry = make_geometry(1, HEADS, 2, D, D, MUSTAFAR_F16);
+    mustafar_cache* cache = make_cache(context, geometry, "mustafar-50", 1000, MUSTAFAR_CACHE_AUTO);
+    const mustafar_cache* list[1];
+    float q[N], exact[N], out[N], lse[HEADS], lse2[HEADS], dropped[HEADS];
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, HEADS, D), exact_view = view(exact, MUSTAFAR_F32, 1, 1, HEADS, D);
+    const mustafar_tensor out_view = view(out, MUSTAFAR_F32, 1, 1, HEADS, D), lse_view = view(lse, MUSTAFAR_F32, 1, 1, HEADS, 0);
+    const mustafar_tensor lse2_view = view(lse2, MUSTAFAR_F32, 1, 1, HEADS, 0), dropped_view = view(dropped, MUSTAFAR_F32, 1, 1, HEADS, 0);
+    mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
+    int i, c, h;
+    list[0] = cache;
+    must_append_all(cache, 3, 500);
+    fill_rows(q, 3, 0, 1, HEADS, D);
+    options.scale = 2.0F; /* weights far apart */
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &exact_view, &lse_view, NULL, &dropped_view, ERR));
+    for (h = 0; h < HEADS; ++h) {
+        CHECK(dropped[h] == 0.0F);
+    }
+    for (i = 0; i < 4; ++i) {
+        options.drop_mass = masses[i];
+        EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &out_view, &lse2_view, NULL, &dropped_view, ERR));
+        for (h = 0; h < HEADS; ++h) {
+            double difference = 0;
+            for (c = 0; c < D; ++c) {
+                difference = worst(difference, fabs((double)out[h * D + c] - exact[h * D + c]));
+            }
+            CHECK_CASE(dropped[h] >= 0 && dropped[h] <= masses[i] * 1.00001F, "mass %g dropped %g", (double)masses[i], (double)dropped[h]);
+            /* |v| < 1.1 here; left out or renormalised, out moves by at most 2 * dropped * max |v| */
+            CHECK_CASE(difference <= 2.2 * (double)dropped[h] / (1.0001 - (double)dropped[h]) + 1e-5, "mass %g: %g", (double)masses[i], difference);
+            CHECK(fabsf(lse[h] - lse2[h]) < 1e-5F); /* the scores were all read */
+        }
+    }
+    mustafar_cache_destroy(cache);
+}
+
+/* ---- merge ---------------------------------------------------------------------------------------- */
+
+static void merge_of_parts_is_the_whole(void)
+{
+    enum { HEADS = 4, D = 64, N = HEADS * D, TOKENS = 100 };
+    const mustafar_geometry geometry = make_geometry(1, HEADS, 2, D, D, MUSTAFAR_F16);
+    mustafar_cache *whole = make_cache(context, geometry, "dense", 1000, MUSTAFAR_CACHE_AUTO), *a = NULL, *b = NULL;
+    static float k[TOKENS * 2 * D], v[TOKENS * 2 * D];
+    float q[N], out[N], out_a[N], out_b[N], lse[HEADS], lse_a[HEADS], lse_b[HEADS], sinks[HEADS] = {1, -2, 0.5F, 3};
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, HEADS, D), out_view = view(out, MUSTAFAR_F32, 1, 1, HEADS, D);
+    const mustafar_tensor a_view = view(out_a, MUSTAFAR_F32, 1, 1, HEADS, D), b_view = view(out_b, MUSTAFAR_F32, 1, 1, HEADS, D);
+    const mustafar_tensor lse_view = view(lse, MUSTAFAR_F32, 1, 1, HEADS, 0), lse_a_view = view(lse_a, MUSTAFAR_F32, 1, 1, HEADS, 0);
+    const mustafar_tensor lse_b_view = view(lse_b, MUSTAFAR_F32, 1, 1, HEADS, 0), sinks_view = view(sinks, MUSTAFAR_F32, HEADS, 0, 0, 0);
+    mustafar_tensor kv, vv;
+    mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
+    const mustafar_cache* list[1];
+    double error = 0;
+    int cut, i;
+    options.flags = MUSTAFAR_ATTEND_AT;
+    options.q_position = 1000;
+    fill_rows(k, 1, 0, TOKENS, 2, D);
+    fill_rows(v, 2, 0, TOKENS, 2, D);
+    fill_rows(q, 3, 0, 1, HEADS, D);
+    kv = view(k, MUSTAFAR_F32, TOKENS, 2, D, 0);
+    vv = view(v, MUSTAFAR_F32, TOKENS, 2, D, 0);
+    MUST(mustafar_cache_append(whole, 0, &kv, &vv, 0, ERR));
+    list[0] = whole;
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &out_view, &lse_view, NULL, NULL, ERR));
+    for (cut = 0; cut <= TOKENS; cut += 20) {
+        a = make_cache(context, geometry, "dense", 1000, MUSTAFAR_CACHE_AUTO);
+        b = make_cache(context, geometry, "dense", 1000, MUSTAFAR_CACHE_AUTO);
+        if (cut > 0) {
+            kv = view(k, MUSTAFAR_F32, cut, 2, D, 0);
+            vv = view(v, MUSTAFAR_F32, cut, 2, D, 0);
+            MUST(mustafar_cache_append(a, 0, &kv, &vv, 0, ERR));
+        }
+        if (cut < TOKENS) {
+            kv = view(k + cut * 2 * D, MUSTAFAR_F32, TOKENS - cut, 2, D, 0);
+            vv = view(v + cut * 2 * D, MUSTAFAR_F32, TOKENS - cut, 2, D, 0);
+            MUST(mustafar_cache_append(b, 0, &kv, &vv, 0, ERR));
+        }
+        list[0] = a;
+        MUST(mustafar_attend(list, 1, 0, &q_view, NULL, &options, &a_view, &lse_a_view, NULL, NULL, ERR));
+        list[0] = b;
+        MUST(mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &b_view, &lse_b_view, NULL, NULL, ERR));
+        EXPECT(MUSTAFAR_OK, mustafar_merge(context, &a_view, &lse_a_view, &b_view, &lse_b_view, &a_view, &lse_a_view, ERR));
+        for (i = 0; i < N; ++i) {
+            error = worst(error, fabs((double)out[i] - out_a[i]));
+        }
+        for (i = 0; i < HEADS; ++i) {
+            error = worst(error, fabs((double)lse[i] - lse_a[i]) / 10);
+        }
+        mustafar_cache_destroy(a);
+        mustafar_cache_destroy(b);
+    }
+    CHECK_CASE(error < 3e-7, "%.3g", error);
+    mustafar_cache_destroy(whole);
+}
+
+static void merge_edges(void)
+{
+    float a[4] = {1, 2, 3, 4}, b[4] = {5, 6, 7, 8}, out[4], lse_a[2], lse_b[2], lse[2];
+    const mustafar_tensor av = view(a, MUSTAFAR_F32, 2, 2, 0, 0), bv = view(b, MUSTAFAR_F32, 2, 2, 0, 0);
+    const mustafar_tensor ov = view(out, MUSTAFAR_F32, 2, 2, 0, 0), la = view(lse_a, MUSTAFAR_F32, 2, 0, 0, 0);
+    const mustafar_tensor lb = view(lse_b, MUSTAFAR_F32, 2, 0, 0, 0), lo = view(lse, MUSTAFAR_F32, 2, 0, 0, 0);
+    const mustafar_tensor wide = view(b, MUSTAFAR_F32, 1, 4, 0, 0);
+    static const uint32_t odd[] = {0x7fc00000u, 0x7f800000u};
+    int i;
+    lse_a[0] = lse_b[0] = -INFINITY; /* two empty parts */
+    lse_a[1] = -INFINITY;
+    lse_b[1] = 2.5F;
+    EXPECT(MUSTAFAR_OK, mustafar_merge(context, &av, &la, &bv, &lb, &ov, &lo, ERR));
+    CHECK(out[0] == 0 && out[1] == 0 && lse[0] == -INFINITY);
+    CHECK(out[2] == 7 && out[3] == 8 && lse[1] == 2.5F);
+    lse_a[0] = lse_b[0] = 3e38F; /* no overflow on the way */
+    lse_a[1] = -3e38F;
+    lse_b[1] = 80;
+    EXPECT(MUSTAFAR_OK, mustafar_merge(context, &av, &la, &bv, &lb, &ov, &lo, ERR));
+    CHECK(out[0] == 3 && out[1] == 4 && lse[0] == 3e38F && out[2] == 7 && lse[1] == 80);
+    lse_a[0] = logf(3);
+    lse_b[0] = 0;
+    EXPECT(MUSTAFAR_OK, mustafar_merge(context, &av, &la, &bv, &lb, &ov, &lo, ERR));
+    CHECK(fabsf(out[0] - 2) < 1e-6F && fabsf(out[1] - 3) < 1e-6F && fabsf(lse[0] - logf(4)) < 1e-6F);
+    EXPECT(MUSTAFAR_OK, mustafar_merge(context, &av, &la, &bv, &lb, &bv, &lb, ERR)); /* out may be out_b */
+    CHECK(b[0] == out[0] && b[1] == out[1] && lse_b[0] == lse[0]);
+    memset(out, 0x31, sizeof out);
+    memset(lse, 0x31, sizeof lse);
+    for (i = 0; i < 2; ++i) {
+        lse_a[1] = float_from_bits(odd[i]);
+        EXPECT(MUSTAFAR_NON_FINITE, mustafar_merge(context, &av, &la, &bv, &lb, &ov, &lo, ERR));
+        EXPECT(MUSTAFAR_NON_FINITE, mustafar_merge(context, &av, &lb, &bv, &la, &ov, &lo, NULL));
+    }
+    lse_a[1] = 0;
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_merge(NULL, &av, &la, &bv, &lb, &ov, &lo, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_merge(context, NULL, &la, &bv, &lb, &ov, &lo, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_merge(context, &av, NULL, &bv, &lb, &ov, &lo, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_merge(context, &av, &la, NULL, &lb, &ov, &lo, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_merge(context, &av, &la, &bv, NULL, &ov, &lo, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_merge(context, &av, &la, &bv, &lb, NULL, &lo, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_merge(context, &av, &la, &bv, &lb, &ov, NULL, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_merge(context, &av, &la, &wide, &lb, &ov, &lo, ERR));
+    CHECK(out[0] == float_from_bits(0x31313131u) && lse[1] == float_from_bits(0x31313131u));
+}
+
+int main(void)
+{
+    context = make_context(1);
+    every_recipe_and_option();
+    geometries();
+    empty_cache_gives_zeros_and_minus_infinity();
+    refusals();
+    lists_of_caches();
+    drop_mass_keeps_its_bound();
+    merge_of_parts_is_the_whole();
+    merge_edges();
+    CHECK(stats_of(context).caches == 0);
+    mustafar_context_destroy(context);
+    return check_summary("capi/attend");
+}
