@@ -15,22 +15,26 @@ using namespace mustafar::capi;
 
 namespace {
 
-void check_weights(const mustafar_tensor* weights, const char* name, std::int64_t heads, std::int64_t size) {
+void check_weights(const mustafar_tensor* weights, const char* name, std::int64_t heads,
+                   std::int64_t size) {
     if (weights == nullptr) { return; }
     check_tensor(weights, {name, {heads, size}, {MUSTAFAR_F32}});
     for (std::int64_t h = 0; h < heads; ++h) {
         for (std::int64_t i = 0; i < size; ++i) {
-            const float value = load_element(*weights, h * weights->strides[0] + i * weights->strides[1]);
+            const float value =
+                load_element(*weights, h * weights->strides[0] + i * weights->strides[1]);
             if (value >= 0.0F && std::isfinite(value)) { continue; }
-            throw Error(MUSTAFAR_NON_FINITE, std::string(name) + "[" + std::to_string(h) + ", " + std::to_string(i) + "] = " +
-                                                 std::to_string(value) + "; weights must be finite and at least 0",
+            throw Error(MUSTAFAR_NON_FINITE,
+                        std::string(name) + "[" + std::to_string(h) + ", " + std::to_string(i) +
+                            "] = " + std::to_string(value) +
+                            "; weights must be finite and at least 0",
                         {0, i, h, 0});
         }
     }
 }
 
-PruneRequest read_prune(const Cache& cache, uint32_t layer, uint32_t kv_head, uint32_t side, uint32_t begin, uint32_t end,
-                        const mustafar_prune_options* options) {
+PruneRequest read_prune(const Cache& cache, uint32_t layer, uint32_t kv_head, uint32_t side,
+                        uint32_t begin, uint32_t end, const mustafar_prune_options* options) {
     check_layer(cache.geometry(), layer, true);
     check_kv_head(cache.geometry(), kv_head, true);
     PruneRequest request;
@@ -39,15 +43,19 @@ PruneRequest read_prune(const Cache& cache, uint32_t layer, uint32_t kv_head, ui
     request.side = read_side(side);
     request.begin = begin;
     request.end = end;
-    if (begin > end) { refuse("begin = " + std::to_string(begin) + " lies behind end = " + std::to_string(end)); }
+    if (begin > end) {
+        refuse("begin = " + std::to_string(begin) + " lies behind end = " + std::to_string(end));
+    }
     if (options == nullptr) { return request; }
     const auto given = read_struct(options, sizeof(mustafar_prune_options), "options");
     require_zero(given.reserved, "options.reserved");
     if (given.method > MUSTAFAR_PRUNE_MASK) {
-        refuse("options.method = " + std::to_string(given.method) + " does not exist; give MUSTAFAR_PRUNE_RECIPE .. MASK (0..7)");
+        refuse("options.method = " + std::to_string(given.method) +
+               " does not exist; give MUSTAFAR_PRUNE_RECIPE .. MASK (0..7)");
     }
     if (given.keep > max_head_dim || given.of > max_head_dim) {
-        refuse("options.keep = " + std::to_string(given.keep) + ", options.of = " + std::to_string(given.of) + "; neither can exceed head_dim");
+        refuse("options.keep = " + std::to_string(given.keep) +
+               ", options.of = " + std::to_string(given.of) + "; neither can exceed head_dim");
     }
     request.as_recipe = given.method == MUSTAFAR_PRUNE_RECIPE;
     request.rule.method = static_cast<Method>(given.method);
@@ -62,20 +70,23 @@ PruneRequest read_prune(const Cache& cache, uint32_t layer, uint32_t kv_head, ui
 extern "C" {
 
 mustafar_status mustafar_cache_create(mustafar_context* context, const mustafar_geometry* geometry,
-                                      const mustafar_recipe* recipe, const mustafar_cache_options* options,
-                                      mustafar_cache** out, mustafar_error* error) {
+                                      const mustafar_recipe* recipe,
+                                      const mustafar_cache_options* options, mustafar_cache** out,
+                                      mustafar_error* error) {
     return guard("mustafar_cache_create", error, [&] {
         require(context, "context");
         require(recipe, "recipe");
         require(out, "out");
-        auto cache = Cache::create(context->context, read_geometry(geometry), recipe->recipe, read_cache_options(options));
+        auto cache = Cache::create(context->context, read_geometry(geometry), recipe->recipe,
+                                   read_cache_options(options));
         *out = new mustafar_cache{std::move(cache)};
     });
 }
 
 void mustafar_cache_destroy(mustafar_cache* cache) { delete cache; }
 
-mustafar_status mustafar_cache_fork(const mustafar_cache* cache, mustafar_cache** out, mustafar_error* error) {
+mustafar_status mustafar_cache_fork(const mustafar_cache* cache, mustafar_cache** out,
+                                    mustafar_error* error) {
     return guard("mustafar_cache_fork", error, [&] {
         require(cache, "cache");
         require(out, "out");
@@ -85,23 +96,28 @@ mustafar_status mustafar_cache_fork(const mustafar_cache* cache, mustafar_cache*
     });
 }
 
-mustafar_status mustafar_cache_append(mustafar_cache* cache, uint32_t layer, const mustafar_tensor* k,
-                                      const mustafar_tensor* v, uint32_t flags, mustafar_error* error) {
+mustafar_status mustafar_cache_append(mustafar_cache* cache, uint32_t layer,
+                                      const mustafar_tensor* k, const mustafar_tensor* v,
+                                      uint32_t flags, mustafar_error* error) {
     return guard("mustafar_cache_append", error, [&] {
         require(cache, "cache");
         const Geometry& geometry = cache->cache->geometry();
         check_layer(geometry, layer, false);
         check_flags(flags, MUSTAFAR_APPEND_TENTATIVE, "flags");
         check_tensor(k, {"k", {-1, geometry.kv_heads, geometry.head_dim_k}, float_types()});
-        check_tensor(v, {"v", {k->shape[0], geometry.kv_heads, geometry.head_dim_v}, float_types()});
+        check_tensor(v,
+                     {"v", {k->shape[0], geometry.kv_heads, geometry.head_dim_v}, float_types()});
         if (k->shape[0] < 1) { refuse("k.shape[0] = 0 tokens; give at least 1"); }
-        if (k->shape[0] > 0x7FFFFFFF) { refuse("k.shape[0] = " + std::to_string(k->shape[0]) + " tokens exceed 2^31-1"); }
+        if (k->shape[0] > 0x7FFFFFFF) {
+            refuse("k.shape[0] = " + std::to_string(k->shape[0]) + " tokens exceed 2^31-1");
+        }
         const CallLog log(*cache->cache, "append", layer, k->shape[0]);
         cache->cache->append(layer, *k, *v, (flags & MUSTAFAR_APPEND_TENTATIVE) != 0);
     });
 }
 
-mustafar_status mustafar_cache_commit(mustafar_cache* cache, uint32_t layer, mustafar_error* error) {
+mustafar_status mustafar_cache_commit(mustafar_cache* cache, uint32_t layer,
+                                      mustafar_error* error) {
     return guard("mustafar_cache_commit", error, [&] {
         require(cache, "cache");
         check_layer(cache->cache->geometry(), layer, true);
@@ -110,9 +126,11 @@ mustafar_status mustafar_cache_commit(mustafar_cache* cache, uint32_t layer, mus
     });
 }
 
-mustafar_status mustafar_cache_prune(mustafar_cache* cache, uint32_t layer, uint32_t kv_head, uint32_t side,
-                                     uint32_t begin, uint32_t end, const mustafar_prune_options* options,
-                                     const mustafar_tensor* channel_weights, const mustafar_tensor* token_weights,
+mustafar_status mustafar_cache_prune(mustafar_cache* cache, uint32_t layer, uint32_t kv_head,
+                                     uint32_t side, uint32_t begin, uint32_t end,
+                                     const mustafar_prune_options* options,
+                                     const mustafar_tensor* channel_weights,
+                                     const mustafar_tensor* token_weights,
                                      const mustafar_tensor* mask, mustafar_error* error) {
     return guard("mustafar_cache_prune", error, [&] {
         require(cache, "cache");
@@ -122,7 +140,9 @@ mustafar_status mustafar_cache_prune(mustafar_cache* cache, uint32_t layer, uint
         const std::int64_t d = geometry.head_dim(request.side);
         check_weights(channel_weights, "channel_weights", heads, d);
         check_weights(token_weights, "token_weights", heads, std::int64_t{end} - begin);
-        if (mask != nullptr) { check_tensor(mask, {"mask", {heads, std::int64_t{end} - begin, d / 8}, {MUSTAFAR_U8}}); }
+        if (mask != nullptr) {
+            check_tensor(mask, {"mask", {heads, std::int64_t{end} - begin, d / 8}, {MUSTAFAR_U8}});
+        }
         request.channel_weights = channel_weights;
         request.token_weights = token_weights;
         request.mask = mask;
@@ -131,7 +151,8 @@ mustafar_status mustafar_cache_prune(mustafar_cache* cache, uint32_t layer, uint
     });
 }
 
-mustafar_status mustafar_cache_compress(mustafar_cache* cache, uint32_t layer, mustafar_error* error) {
+mustafar_status mustafar_cache_compress(mustafar_cache* cache, uint32_t layer,
+                                        mustafar_error* error) {
     return guard("mustafar_cache_compress", error, [&] {
         require(cache, "cache");
         check_layer(cache->cache->geometry(), layer, true);
@@ -140,8 +161,9 @@ mustafar_status mustafar_cache_compress(mustafar_cache* cache, uint32_t layer, m
     });
 }
 
-mustafar_status mustafar_cache_evict(mustafar_cache* cache, uint32_t layer, uint32_t kv_head, const int32_t* positions,
-                                     size_t count, uint32_t flags, mustafar_error* error) {
+mustafar_status mustafar_cache_evict(mustafar_cache* cache, uint32_t layer, uint32_t kv_head,
+                                     const int32_t* positions, size_t count, uint32_t flags,
+                                     mustafar_error* error) {
     return guard("mustafar_cache_evict", error, [&] {
         require(cache, "cache");
         check_layer(cache->cache->geometry(), layer, false);
@@ -153,8 +175,9 @@ mustafar_status mustafar_cache_evict(mustafar_cache* cache, uint32_t layer, uint
     });
 }
 
-mustafar_status mustafar_cache_evict_scores(mustafar_cache* cache, uint32_t layer, uint32_t kv_head, const float* scores,
-                                            size_t count, uint32_t budget, mustafar_error* error) {
+mustafar_status mustafar_cache_evict_scores(mustafar_cache* cache, uint32_t layer, uint32_t kv_head,
+                                            const float* scores, size_t count, uint32_t budget,
+                                            mustafar_error* error) {
     return guard("mustafar_cache_evict_scores", error, [&] {
         require(cache, "cache");
         check_layer(cache->cache->geometry(), layer, false);
@@ -165,7 +188,8 @@ mustafar_status mustafar_cache_evict_scores(mustafar_cache* cache, uint32_t laye
     });
 }
 
-mustafar_status mustafar_cache_truncate(mustafar_cache* cache, uint32_t length, uint32_t flags, mustafar_error* error) {
+mustafar_status mustafar_cache_truncate(mustafar_cache* cache, uint32_t length, uint32_t flags,
+                                        mustafar_error* error) {
     return guard("mustafar_cache_truncate", error, [&] {
         require(cache, "cache");
         check_flags(flags, MUSTAFAR_TRUNCATE_KEEP_PACKED, "flags");

@@ -12,15 +12,18 @@ namespace mustafar::capi {
 class CallLog {
   public:
     CallLog(const Cache& cache, const char* call, std::uint32_t layer, std::int64_t count = -1)
-        : cache_(cache), call_(call), layer_(layer), count_(count), thrown_(std::uncaught_exceptions()) {}
+        : cache_(cache), call_(call), layer_(layer), count_(count),
+          thrown_(std::uncaught_exceptions()) {}
     ~CallLog() {
         const Context& context = *cache_.context();
         if (!context.logs(MUSTAFAR_LOG_TRACE)) { return; }
         char text[160];
         char layer[16] = "all";
         if (layer_ != MUSTAFAR_ALL) { std::snprintf(layer, sizeof(layer), "%u", layer_); }
-        std::snprintf(text, sizeof(text), "cache %p  %s  layer %s  count %lld  %s", static_cast<const void*>(&cache_), call_,
-                      layer, static_cast<long long>(count_), std::uncaught_exceptions() > thrown_ ? "failed" : "ok");
+        std::snprintf(text, sizeof(text), "cache %p  %s  layer %s  count %lld  %s",
+                      static_cast<const void*>(&cache_), call_, layer,
+                      static_cast<long long>(count_),
+                      std::uncaught_exceptions() > thrown_ ? "failed" : "ok");
         context.log(MUSTAFAR_LOG_TRACE, text);
     }
     CallLog(const CallLog&) = delete;

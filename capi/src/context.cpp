@@ -10,15 +10,16 @@ using namespace mustafar::capi;
 
 namespace {
 
-ContextSettings read_settings(const mustafar_context_options* options, const mustafar_allocator* allocator,
-                              const mustafar_log_hook* log) {
+ContextSettings read_settings(const mustafar_context_options* options,
+                              const mustafar_allocator* allocator, const mustafar_log_hook* log) {
     ContextSettings settings;
     if (options != nullptr) {
         const auto given = read_struct(options, sizeof(mustafar_context_options), "options");
         check_flags(given.flags, MUSTAFAR_CONTEXT_REFUSE_REF, "options.flags");
         require_zero(given.reserved, "options.reserved");
         if (given.threads > 1024) {
-            refuse("options.threads = " + std::to_string(given.threads) + " is out of range; give 0..1024");
+            refuse("options.threads = " + std::to_string(given.threads) +
+                   " is out of range; give 0..1024");
         }
         if (std::memchr(given.backend, 0, sizeof(given.backend)) == nullptr) {
             refuse("options.backend has no NUL in its 32 bytes");
@@ -37,7 +38,9 @@ ContextSettings read_settings(const mustafar_context_options* options, const mus
     }
     if (log != nullptr) {
         settings.log = read_struct(log, sizeof(mustafar_log_hook), "log");
-        if (settings.log.write == nullptr) { refuse("log.write = NULL; give a function, or no log at all"); }
+        if (settings.log.write == nullptr) {
+            refuse("log.write = NULL; give a function, or no log at all");
+        }
     }
     return settings;
 }
@@ -46,7 +49,8 @@ ContextSettings read_settings(const mustafar_context_options* options, const mus
 
 extern "C" {
 
-mustafar_status mustafar_context_create(const mustafar_context_options* options, const mustafar_allocator* allocator,
+mustafar_status mustafar_context_create(const mustafar_context_options* options,
+                                        const mustafar_allocator* allocator,
                                         const mustafar_log_hook* log, mustafar_context** out,
                                         mustafar_error* error) {
     return guard("mustafar_context_create", error, [&] {
@@ -58,8 +62,8 @@ mustafar_status mustafar_context_create(const mustafar_context_options* options,
 
 void mustafar_context_destroy(mustafar_context* context) { delete context; }
 
-mustafar_status mustafar_context_kernel(const mustafar_context* context, const char* op, mustafar_kernel_info* out,
-                                        mustafar_error* error) {
+mustafar_status mustafar_context_kernel(const mustafar_context* context, const char* op,
+                                        mustafar_kernel_info* out, mustafar_error* error) {
     return guard("mustafar_context_kernel", error, [&] {
         require(context, "context");
         require(op, "op");
@@ -73,8 +77,8 @@ mustafar_status mustafar_context_kernel(const mustafar_context* context, const c
     });
 }
 
-mustafar_status mustafar_context_get_stats(const mustafar_context* context, mustafar_context_stats* out,
-                                           mustafar_error* error) {
+mustafar_status mustafar_context_get_stats(const mustafar_context* context,
+                                           mustafar_context_stats* out, mustafar_error* error) {
     return guard("mustafar_context_get_stats", error, [&] {
         require(context, "context");
         check_output(out, sizeof(mustafar_context_stats), "out");

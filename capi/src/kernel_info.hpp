@@ -15,7 +15,8 @@ inline mustafar_kernel_info kernel_info(const KernelRow& row) {
     std::snprintf(info.op, sizeof(info.op), "%s", row.op);
     std::snprintf(info.backend, sizeof(info.backend), "%s", row.backend);
     std::snprintf(info.name, sizeof(info.name), "%s", row.name);
-    std::snprintf(info.reason, sizeof(info.reason), "%s", row.missing != nullptr ? row.missing : "");
+    std::snprintf(info.reason, sizeof(info.reason), "%s",
+                  row.missing != nullptr ? row.missing : "");
     return info;
 }
 

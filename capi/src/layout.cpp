@@ -11,7 +11,8 @@
 #include "mustafar/mustafar.h"
 
 static_assert(sizeof(void*) == 8 && sizeof(long) == 8, "layouts below are those of LP64");
-static_assert(sizeof(mustafar_status) == 4 && sizeof(mustafar_dtype) == 4, "enums have a fixed width");
+static_assert(sizeof(mustafar_status) == 4 && sizeof(mustafar_dtype) == 4,
+              "enums have a fixed width");
 
 #define MUSTAFAR_SIZE(type, bytes)                                                                 \
     static_assert(sizeof(type) == (bytes), "size of " #type);                                      \

@@ -10,7 +10,8 @@ using namespace mustafar::capi;
 
 extern "C" {
 
-mustafar_status mustafar_recipe_parse(const char* text, size_t bytes, mustafar_recipe** out, mustafar_error* error) {
+mustafar_status mustafar_recipe_parse(const char* text, size_t bytes, mustafar_recipe** out,
+                                      mustafar_error* error) {
     return guard("mustafar_recipe_parse", error, [&] {
         require(text, "text");
         require(out, "out");
@@ -36,8 +37,10 @@ const char* mustafar_recipe_sentence(size_t index) {
     return index < named_recipes().size() ? named_recipes()[index].sentence : nullptr;
 }
 
-mustafar_status mustafar_recipe_side(const mustafar_recipe* recipe, const mustafar_geometry* geometry, uint32_t layer,
-                                     uint32_t kv_head, uint32_t side, mustafar_side_info* out, mustafar_error* error) {
+mustafar_status mustafar_recipe_side(const mustafar_recipe* recipe,
+                                     const mustafar_geometry* geometry, uint32_t layer,
+                                     uint32_t kv_head, uint32_t side, mustafar_side_info* out,
+                                     mustafar_error* error) {
     return guard("mustafar_recipe_side", error, [&] {
         require(recipe, "recipe");
         check_output(out, sizeof(mustafar_side_info), "out");
@@ -57,15 +60,19 @@ mustafar_status mustafar_recipe_side(const mustafar_recipe* recipe, const mustaf
         info.method = static_cast<std::uint32_t>(spec.prune.method);
         info.group = spec.group;
         info.centred = spec.centred ? 1 : 0;
-        info.row_bytes = ragged ? 0 : strides.bitmap + strides.codes + strides.meta + strides.block_meta / page_rows;
+        info.row_bytes =
+            ragged ? 0
+                   : strides.bitmap + strides.codes + strides.meta + strides.block_meta / page_rows;
         info.page_bytes = ragged ? 0 : side_bytes(spec, 0);
         write_struct(out, info);
     });
 }
 
-mustafar_status mustafar_recipe_window(const mustafar_recipe* recipe, const mustafar_geometry* geometry,
-                                       uint32_t layer, uint32_t kv_head, uint32_t* out_recent, uint32_t* out_sink,
-                                       uint32_t* out_step, uint32_t* out_budget, mustafar_error* error) {
+mustafar_status mustafar_recipe_window(const mustafar_recipe* recipe,
+                                       const mustafar_geometry* geometry, uint32_t layer,
+                                       uint32_t kv_head, uint32_t* out_recent, uint32_t* out_sink,
+                                       uint32_t* out_step, uint32_t* out_budget,
+                                       mustafar_error* error) {
     return guard("mustafar_recipe_window", error, [&] {
         require(recipe, "recipe");
         const Geometry shape = read_geometry(geometry);
@@ -75,7 +82,9 @@ mustafar_status mustafar_recipe_window(const mustafar_recipe* recipe, const must
         if (out_recent != nullptr) { *out_recent = resolved.window.recent; }
         if (out_sink != nullptr) { *out_sink = resolved.window.sink; }
         if (out_step != nullptr) { *out_step = resolved.window.step; }
-        if (out_budget != nullptr) { *out_budget = resolved.head(layer, kv_head, shape.kv_heads).budget; }
+        if (out_budget != nullptr) {
+            *out_budget = resolved.head(layer, kv_head, shape.kv_heads).budget;
+        }
     });
 }
 

@@ -17,7 +17,8 @@ namespace {
 
 [[noreturn]] void fail(const char* what, const std::string& path) {
     const int number = errno;
-    throw Error(MUSTAFAR_IO, std::string(what) + " \"" + path + "\": " + std::strerror(number), {number, 0, 0, 0});
+    throw Error(MUSTAFAR_IO, std::string(what) + " \"" + path + "\": " + std::strerror(number),
+                {number, 0, 0, 0});
 }
 
 std::string folder_of(const std::string& path) {
@@ -29,7 +30,8 @@ std::string folder_of(const std::string& path) {
 
 NewFile::NewFile(const std::string& path) : path_(path), aside_(path + ".XXXXXX") {
     struct stat info {};
-    if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) { // never rename over a device or a folder
+    if (::stat(path.c_str(), &info) == 0 &&
+        !S_ISREG(info.st_mode)) { // never rename over a device or a folder
         errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
         fail("cannot write", path_);
     }
@@ -37,7 +39,9 @@ NewFile::NewFile(const std::string& path) : path_(path), aside_(path + ".XXXXXX"
     if (file_ < 0) { fail("cannot create a file beside", path_); }
     const mode_t mask = ::umask(0); // mkstemp gives 0600; a snapshot gets what any new file gets
     ::umask(mask);
-    if (::fchmod(file_, 0666 & ~mask) != 0) { /* some file systems have no modes: keep what there is */ }
+    if (::fchmod(file_, 0666 & ~mask) !=
+        0) { /* some file systems have no modes: keep what there is */
+    }
 }
 
 NewFile::~NewFile() {
@@ -89,7 +93,8 @@ void ExistingFile::expect_end() {
     char byte = 0;
     const std::uint64_t end = offset_;
     if (read(&byte, 1) == 0) { return; }
-    throw Error(MUSTAFAR_CORRUPT, "\"" + path_ + "\" goes on behind the snapshot, at byte " + std::to_string(end),
+    throw Error(MUSTAFAR_CORRUPT,
+                "\"" + path_ + "\" goes on behind the snapshot, at byte " + std::to_string(end),
                 {static_cast<std::int64_t>(end), 0, 0, 0});
 }
 

@@ -15,15 +15,17 @@ float largest_magnitude(const SideSpec& side, Dtype store) {
     return std::numeric_limits<float>::max();
 }
 
-[[noreturn]] void refuse_value(Side side, std::uint32_t token, std::uint32_t head, std::uint32_t channel,
-                               float value, float most) {
+[[noreturn]] void refuse_value(Side side, std::uint32_t token, std::uint32_t head,
+                               std::uint32_t channel, float value, float most) {
     const std::string name = side == Side::k ? "k" : "v";
     const std::string why = std::isfinite(value)
-                                ? " exceeds " + std::to_string(most) + ", the largest magnitude that this recipe and dtype store"
+                                ? " exceeds " + std::to_string(most) +
+                                      ", the largest magnitude that this recipe and dtype store"
                                 : " is not finite";
     throw Error(MUSTAFAR_NON_FINITE,
-                name + "[token " + std::to_string(token) + ", kv_head " + std::to_string(head) + ", channel " +
-                    std::to_string(channel) + "] = " + std::to_string(value) + why + "; nothing was stored",
+                name + "[token " + std::to_string(token) + ", kv_head " + std::to_string(head) +
+                    ", channel " + std::to_string(channel) + "] = " + std::to_string(value) + why +
+                    "; nothing was stored",
                 {static_cast<std::int64_t>(side), token, head, channel});
 }
 
@@ -34,11 +36,13 @@ void Cache::check_values(std::uint32_t layer, const Incoming& incoming) const {
         const mustafar_tensor& tensor = side == Side::k ? *incoming.k : *incoming.v;
         for (std::uint32_t t = 0; t < incoming.tokens; ++t) {
             for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
-                const float most = largest_magnitude(head(layer, h).spec.side(side), geometry_.store);
+                const float most =
+                    largest_magnitude(head(layer, h).spec.side(side), geometry_.store);
                 const std::int64_t at = t * tensor.strides[0] + h * tensor.strides[1];
                 for (std::uint32_t c = 0; c < geometry_.head_dim(side); ++c) {
                     const float value = load_element(tensor, at + c * tensor.strides[2]);
-                    const float stored = load_half(store_half(value, geometry_.store), geometry_.store);
+                    const float stored =
+                        load_half(store_half(value, geometry_.store), geometry_.store);
                     if (!(std::fabs(stored) <= most)) { refuse_value(side, t, h, c, value, most); }
                 }
             }
@@ -46,7 +50,8 @@ void Cache::check_values(std::uint32_t layer, const Incoming& incoming) const {
     }
 }
 
-void Cache::append(std::uint32_t layer, const mustafar_tensor& k, const mustafar_tensor& v, bool tentative) {
+void Cache::append(std::uint32_t layer, const mustafar_tensor& k, const mustafar_tensor& v,
+                   bool tentative) {
     const Stopwatch watch(counters_.append_ns);
     LayerState& state = layers_[layer];
     const Incoming incoming{&k, &v, geometry_.store, static_cast<std::uint32_t>(k.shape[0])};

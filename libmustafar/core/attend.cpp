@@ -20,15 +20,18 @@ void attend(const AttendRequest& request) {
             args.kv_head = static_cast<std::uint32_t>(item % heads);
             args.group = geometry.group();
             args.head = cache.view(request.layer, args.kv_head);
-            args.q_position = request.at ? request.q_position
-                                         : static_cast<std::int64_t>(cache.layer(request.layer).length()) - args.q_len;
+            args.q_position =
+                request.at
+                    ? request.q_position
+                    : static_cast<std::int64_t>(cache.layer(request.layer).length()) - args.q_len;
             args.work = lease.data();
             context.kernels().attend(args);
         });
     }
     for (const Cache* cache : request.caches) {
         cache->counters().attend_calls.fetch_add(1, std::memory_order_relaxed);
-        cache->counters().attend_ns.fetch_add(spent / request.caches.size(), std::memory_order_relaxed);
+        cache->counters().attend_ns.fetch_add(spent / request.caches.size(),
+                                              std::memory_order_relaxed);
     }
 }
 

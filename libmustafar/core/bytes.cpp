@@ -27,8 +27,8 @@ mustafar_bytes empty_bytes() {
 }
 
 void sum_parts(mustafar_bytes& bytes) {
-    bytes.total = bytes.values + bytes.bitmaps + bytes.meta + bytes.slack + bytes.window + bytes.positions +
-                  bytes.tables;
+    bytes.total = bytes.values + bytes.bitmaps + bytes.meta + bytes.slack + bytes.window +
+                  bytes.positions + bytes.tables;
 }
 
 // Buffers of a head that do not depend on its rows: the frozen centre, the masks of whole channels.
@@ -61,7 +61,9 @@ mustafar_bytes Cache::head_bytes(const HeadState& head) const {
         bytes.meta += use.meta;
         data += head.pages[p].page->data_bytes;
     }
-    for (const Page* page = head.reserve; page != nullptr; page = page->next) { data += page->data_bytes; }
+    for (const Page* page = head.reserve; page != nullptr; page = page->next) {
+        data += page->data_bytes;
+    }
     bytes.slack = data - bytes.values - bytes.bitmaps - bytes.meta;
     bytes.window = head.window.bytes() + head.marks.bytes();
     bytes.positions = head.positions.bytes();
@@ -76,11 +78,15 @@ mustafar_bytes Cache::bytes(std::uint32_t layer, std::uint32_t kv_head) const {
     for (std::uint32_t l = 0; l < geometry_.layers; ++l) {
         if (layer != MUSTAFAR_ALL && l != layer) { continue; }
         for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
-            if (kv_head == MUSTAFAR_ALL || h == kv_head) { add_bytes(total, head_bytes(head(l, h))); }
+            if (kv_head == MUSTAFAR_ALL || h == kv_head) {
+                add_bytes(total, head_bytes(head(l, h)));
+            }
         }
         if (kv_head == MUSTAFAR_ALL) { add_bytes(total, record_bytes(sizeof(LayerState))); }
     }
-    if (layer == MUSTAFAR_ALL && kv_head == MUSTAFAR_ALL) { add_bytes(total, record_bytes(sizeof(Cache))); }
+    if (layer == MUSTAFAR_ALL && kv_head == MUSTAFAR_ALL) {
+        add_bytes(total, record_bytes(sizeof(Cache)));
+    }
     return total;
 }
 
@@ -114,15 +120,17 @@ mustafar_bytes head_plan(const HeadSpec& spec, const Window& window, const Cache
     std::uint64_t data = 0;
     for (std::uint32_t p = 0; p < pages; ++p) {
         const std::uint64_t rows = std::min(page_rows, body - p * page_rows);
-        data += page_bytes(spec, body > 0 ? codes[0] * rows / body : 0, body > 0 ? codes[1] * rows / body : 0);
+        data += page_bytes(spec, body > 0 ? codes[0] * rows / body : 0,
+                           body > 0 ? codes[1] * rows / body : 0);
     }
     const std::uint32_t reserve = reserve_pages(spec, window, options);
     const std::uint32_t held = std::max(pages, reserve);
     data += std::uint64_t{held - pages} * (is_ragged(spec) ? 0 : page_bytes(spec, 0, 0));
     bytes.slack = data - bytes.values - bytes.bitmaps - bytes.meta;
-    bytes.window = slot_bytes(spec) * window_slots(first_window_slots(window, options), tokens - body);
-    bytes.tables = sizeof(HeadState) + std::uint64_t{table_slots(held)} * sizeof(PageRef) + frozen_bytes(spec) +
-                   std::uint64_t{held} * sizeof(Page);
+    bytes.window =
+        slot_bytes(spec) * window_slots(first_window_slots(window, options), tokens - body);
+    bytes.tables = sizeof(HeadState) + std::uint64_t{table_slots(held)} * sizeof(PageRef) +
+                   frozen_bytes(spec) + std::uint64_t{held} * sizeof(Page);
     sum_parts(bytes);
     return bytes;
 }
@@ -135,14 +143,16 @@ mustafar_bytes plan(const Recipe& recipe, const Geometry& geometry, const CacheO
     const ResolvedRecipe resolved = recipe.resolve(geometry);
     check_together(resolved, geometry, options);
     if (tokens > options.max_tokens) {
-        throw Error(MUSTAFAR_INVALID_ARGUMENT, "tokens = " + std::to_string(tokens) + " exceeds max_tokens = " +
-                                                   std::to_string(options.max_tokens));
+        throw Error(MUSTAFAR_INVALID_ARGUMENT,
+                    "tokens = " + std::to_string(tokens) +
+                        " exceeds max_tokens = " + std::to_string(options.max_tokens));
     }
     mustafar_bytes total = empty_bytes();
     for (std::uint32_t l = 0; l < geometry.layers; ++l) {
         if (layer != MUSTAFAR_ALL && l != layer) { continue; }
         for (std::uint32_t h = 0; h < geometry.kv_heads; ++h) {
-            add_bytes(total, head_plan(resolved.head(l, h, geometry.kv_heads), resolved.window, options, tokens));
+            add_bytes(total, head_plan(resolved.head(l, h, geometry.kv_heads), resolved.window,
+                                       options, tokens));
         }
         add_bytes(total, record_bytes(sizeof(LayerState)));
     }

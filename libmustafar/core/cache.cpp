@@ -35,19 +35,24 @@ std::size_t mark_bytes(const HeadSpec& head, std::uint32_t slots) {
 
 std::uint32_t automatic_body(std::uint32_t tokens, const Window& window) {
     const std::uint64_t dense = std::uint64_t{window.sink} + window.recent;
-    return tokens <= dense ? 0 : static_cast<std::uint32_t>((tokens - dense) / window.step * window.step);
+    return tokens <= dense
+               ? 0
+               : static_cast<std::uint32_t>((tokens - dense) / window.step * window.step);
 }
 
-std::uint32_t reserve_pages(const HeadSpec& head, const Window& window, const CacheOptions& options) {
+std::uint32_t reserve_pages(const HeadSpec& head, const Window& window,
+                            const CacheOptions& options) {
     const std::uint32_t tokens = std::min(options.reserve_tokens, options.max_tokens);
     if (is_ragged(head)) { return 0; } // their size is not known before their rows are
     return (automatic_body(tokens, window) + page_rows - 1) / page_rows;
 }
 
-void check_together(const ResolvedRecipe& resolved, const Geometry& geometry, const CacheOptions& options) {
+void check_together(const ResolvedRecipe& resolved, const Geometry& geometry,
+                    const CacheOptions& options) {
     if (options.max_tokens == 0 || options.max_tokens > 0x7FFFFFFFU) {
-        throw Error(MUSTAFAR_INVALID_ARGUMENT, "options.max_tokens = " + std::to_string(options.max_tokens) +
-                                                   " is out of range; give 1..2147483647");
+        throw Error(MUSTAFAR_INVALID_ARGUMENT,
+                    "options.max_tokens = " + std::to_string(options.max_tokens) +
+                        " is out of range; give 1..2147483647");
     }
     if (options.reserve_tokens > options.max_tokens) {
         throw Error(MUSTAFAR_INVALID_ARGUMENT,
@@ -57,21 +62,25 @@ void check_together(const ResolvedRecipe& resolved, const Geometry& geometry, co
     if (!options.automatic) { return; }
     for (std::size_t i = 0; i < resolved.heads.size(); ++i) {
         const HeadSpec& head = resolved.heads[i];
-        if (head.k.prune.method != Method::mask && head.v.prune.method != Method::mask) { continue; }
-        throw Error(MUSTAFAR_UNSUPPORTED,
-                    "options.flags = AUTO with method \"mask\" in layer " +
-                        std::to_string(i / geometry.kv_heads) +
-                        ": its bits come from mustafar_cache_prune, so rows cannot be packed on their own; "
-                        "leave AUTO out and call mustafar_cache_compress");
+        if (head.k.prune.method != Method::mask && head.v.prune.method != Method::mask) {
+            continue;
+        }
+        throw Error(
+            MUSTAFAR_UNSUPPORTED,
+            "options.flags = AUTO with method \"mask\" in layer " +
+                std::to_string(i / geometry.kv_heads) +
+                ": its bits come from mustafar_cache_prune, so rows cannot be packed on their own; "
+                "leave AUTO out and call mustafar_cache_compress");
     }
 }
 
 // ---- life ----------------------------------------------------------------------------------------
 
 Cache::Cache(std::shared_ptr<Context> context, const Geometry& geometry,
-             std::shared_ptr<const Recipe> recipe, const CacheOptions& options, const Window& window)
-    : context_(std::move(context)), recipe_(std::move(recipe)), geometry_(geometry), options_(options),
-      window_(window), layers_(memory(), geometry.layers),
+             std::shared_ptr<const Recipe> recipe, const CacheOptions& options,
+             const Window& window)
+    : context_(std::move(context)), recipe_(std::move(recipe)), geometry_(geometry),
+      options_(options), window_(window), layers_(memory(), geometry.layers),
       heads_(memory(), std::size_t{geometry.layers} * geometry.kv_heads) {
     context_->caches.fetch_add(1, std::memory_order_relaxed);
 }
@@ -129,7 +138,8 @@ void Cache::prepare_head(HeadState& head, const HeadSpec& spec, const ResolvedRe
     }
     for (const Side side : {Side::k, Side::v}) {
         if (spec.side(side).prune.method != Method::channels) { continue; }
-        head.channel_mask[static_cast<int>(side)] = Buffer<std::uint8_t>(memory(), spec.side(side).d / 8U);
+        head.channel_mask[static_cast<int>(side)] =
+            Buffer<std::uint8_t>(memory(), spec.side(side).d / 8U);
     }
     head.reserved_pages = reserve_pages(spec, window_, options_);
 }
@@ -225,7 +235,8 @@ HeadView Cache::view(std::uint32_t layer, std::uint32_t kv_head) const {
     if (!head.marks.empty()) {
         view.dense.marks = head.marks.data();
         view.dense.mark_bits[0] = head.marks.data() + head.slots;
-        view.dense.mark_bits[1] = view.dense.mark_bits[0] + std::size_t{head.slots} * (head.spec.k.d / 8U);
+        view.dense.mark_bits[1] =
+            view.dense.mark_bits[0] + std::size_t{head.slots} * (head.spec.k.d / 8U);
     }
     view.dense.count = head.dense_rows;
     view.dense.sink = sink_rows(head);
@@ -239,7 +250,8 @@ namespace {
 // Visits the rows [begin, end) of a head in pieces that lie together: a page, or dense slots.
 // visit(page or null, first dense slot, rows in the piece, row index of the first).
 template <typename Visit>
-void for_each_piece(const HeadView& head, std::uint32_t begin, std::uint32_t end, const Visit& visit) {
+void for_each_piece(const HeadView& head, std::uint32_t begin, std::uint32_t end,
+                    const Visit& visit) {
     std::uint32_t row = 0;
     const auto piece = [&](const PageRef* page, std::uint32_t slot, std::uint32_t count) {
         if (row < end && row + count > begin) { visit(page, slot, count, row); }
@@ -260,7 +272,8 @@ void for_each_piece(const HeadView& head, std::uint32_t begin, std::uint32_t end
 } // namespace
 
 void Cache::export_rows(std::uint32_t layer, std::uint32_t kv_head, Side side, std::uint32_t begin,
-                        std::uint32_t end, const mustafar_tensor& values, std::uint8_t* bitmaps) const {
+                        std::uint32_t end, const mustafar_tensor& values,
+                        std::uint8_t* bitmaps) const {
     const HeadView head = view(layer, kv_head);
     const std::size_t d = head.spec->side(side).d;
     std::vector<double> rows(page_rows * d);

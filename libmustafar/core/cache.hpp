@@ -37,8 +37,8 @@ struct CacheOptions {
 struct Stage {
     Page* first = nullptr; // new pages in order, by Page::next
     Page* last = nullptr;
-    std::uint32_t last_rows = 0;   // rows in `last`
-    Page* replacement = nullptr;   // of the head's last page, which was shared or ragged
+    std::uint32_t last_rows = 0; // rows in `last`
+    Page* replacement = nullptr; // of the head's last page, which was shared or ragged
     std::uint32_t replacement_rows = 0;
     std::uint32_t in_place_rows = 0; // written behind the rows of the head's last page
     std::uint32_t pages = 0;
@@ -63,7 +63,8 @@ struct HeadState {
     Buffer<std::uint16_t> window; // K rows [slots, d_k], then V rows [slots, d_v]
     std::uint32_t slots = 0;
     std::uint32_t dense_rows = 0;
-    Buffer<std::uint8_t> marks; // flags [slots], K bits [slots, d_k / 8], V bits [slots, d_v / 8]; or empty
+    Buffer<std::uint8_t>
+        marks; // flags [slots], K bits [slots, d_k / 8], V bits [slots, d_v / 8]; or empty
     Buffer<std::int32_t> positions; // of all rows, once the head has evicted; empty = the row index
     Buffer<float> centre;           // of K, where it is centred
     Buffer<std::uint8_t> channel_mask[2]; // of sides pruned by whole channels
@@ -104,11 +105,13 @@ class Cache {
                          std::shared_ptr<const Recipe> recipe, const CacheOptions& options);
     Handle fork() const;
 
-    void append(std::uint32_t layer, const mustafar_tensor& k, const mustafar_tensor& v, bool tentative);
+    void append(std::uint32_t layer, const mustafar_tensor& k, const mustafar_tensor& v,
+                bool tentative);
     void commit(std::uint32_t layer);
     void prune(const PruneRequest& request);
     void compress(std::uint32_t layer);
-    void evict(std::uint32_t layer, std::uint32_t kv_head, std::span<const std::int32_t> positions, bool keep);
+    void evict(std::uint32_t layer, std::uint32_t kv_head, std::span<const std::int32_t> positions,
+               bool keep);
     void evict_scores(std::uint32_t layer, std::uint32_t kv_head, std::span<const float> scores,
                       std::uint32_t budget);
     void truncate(std::uint32_t length, bool keep_packed);
@@ -141,8 +144,8 @@ class Cache {
 
   private:
     friend class SnapshotReader;
-    Cache(std::shared_ptr<Context> context, const Geometry& geometry, std::shared_ptr<const Recipe> recipe,
-          const CacheOptions& options, const Window& window);
+    Cache(std::shared_ptr<Context> context, const Geometry& geometry,
+          std::shared_ptr<const Recipe> recipe, const CacheOptions& options, const Window& window);
     static Handle allocate(std::shared_ptr<Context> context, const Geometry& geometry,
                            std::shared_ptr<const Recipe> recipe, const CacheOptions& options);
     static void destroy(Cache* cache);
@@ -160,16 +163,19 @@ class Cache {
     // pack.cpp: rows from the dense tail (and the incoming tensors behind it) into staged pages
     struct Incoming; // the rows of an append, behind the dense ones
     struct PackScratch;
-    std::uint32_t rows_to_pack(const HeadState& head, std::uint32_t dense_committed, bool manual) const;
-    void stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t rows, const Incoming* incoming);
-    void stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count, PackScratch& scratch);
+    std::uint32_t rows_to_pack(const HeadState& head, std::uint32_t dense_committed,
+                               bool manual) const;
+    void stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t rows,
+                    const Incoming* incoming);
+    void stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count,
+                     PackScratch& scratch);
     void survivors(HeadState& head, Side side, std::uint32_t first, std::uint32_t count,
                    PackScratch& scratch);
     void recipe_survivors(HeadState& head, Side side, std::span<const float> values,
                           std::span<std::uint8_t> bitmaps);
     void centre_rows(HeadState& head, std::span<float> values);
-    void gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t first, std::uint32_t count,
-                const Incoming* incoming, PackScratch& scratch) const;
+    void gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t first,
+                std::uint32_t count, const Incoming* incoming, PackScratch& scratch) const;
     void place(HeadState& head, PackScratch& scratch, std::uint32_t count);
     struct Place {
         Page* page = nullptr;
@@ -186,8 +192,10 @@ class Cache {
 
     // stage.cpp: room, publication, roll-back
     void stage_room(HeadState& head, std::uint32_t incoming_rows);
-    void stage_all(std::uint32_t first_layer, std::uint32_t layer_count, const Incoming* incoming, bool manual);
-    void publish(HeadState& head, const Incoming* incoming, std::uint32_t kv_head, std::uint32_t length);
+    void stage_all(std::uint32_t first_layer, std::uint32_t layer_count, const Incoming* incoming,
+                   bool manual);
+    void publish(HeadState& head, const Incoming* incoming, std::uint32_t kv_head,
+                 std::uint32_t length);
     void publish_body(HeadState& head);
     void publish_dense(HeadState& head, const Incoming* incoming, std::uint32_t kv_head);
     void drop_stages() noexcept;
@@ -200,7 +208,8 @@ class Cache {
     struct DenseRange {
         std::uint32_t slot = 0, count = 0;
     };
-    DenseRange dense_range(const HeadState& head, const LayerState& layer, const PruneRequest& request) const;
+    DenseRange dense_range(const HeadState& head, const LayerState& layer,
+                           const PruneRequest& request) const;
     void choose_marks(HeadState& head, const PruneRequest& request, std::uint32_t head_index,
                       const DenseRange& range, std::vector<std::uint8_t>& bits);
     void publish_marks(HeadState& head, const PruneRequest& request, const DenseRange& range,
@@ -248,9 +257,11 @@ std::uint32_t window_slots(std::uint32_t first_slots, std::uint32_t rows);
 std::uint32_t table_slots(std::uint32_t pages);
 std::uint32_t position_slots(std::uint32_t rows);
 std::size_t mark_bytes(const HeadSpec& head, std::uint32_t slots);
-std::uint32_t reserve_pages(const HeadSpec& head, const Window& window, const CacheOptions& options);
+std::uint32_t reserve_pages(const HeadSpec& head, const Window& window,
+                            const CacheOptions& options);
 std::uint32_t automatic_body(std::uint32_t tokens, const Window& window);
-void check_together(const ResolvedRecipe& resolved, const Geometry& geometry, const CacheOptions& options);
+void check_together(const ResolvedRecipe& resolved, const Geometry& geometry,
+                    const CacheOptions& options);
 
 // Wall time of a scope, added to a counter.
 class Stopwatch {

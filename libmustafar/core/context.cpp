@@ -14,7 +14,8 @@ namespace mustafar {
 namespace {
 
 void* default_allocate(void*, std::size_t bytes, std::size_t alignment) {
-    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment; // aligned_alloc asks for it
+    const std::size_t rounded =
+        (bytes + alignment - 1) / alignment * alignment; // aligned_alloc asks for it
     return std::aligned_alloc(alignment, rounded);
 }
 void default_release(void*, void* data, std::size_t, std::size_t) { std::free(data); }
@@ -46,7 +47,8 @@ struct Context::Arena {
 
 Context::Context(const ContextSettings& settings)
     : memory_(allocator_or_default(settings.allocator), settings.quota_bytes), pool_(memory_),
-      kernels_(kernels_for(settings)), log_(settings.log), threads_(thread_count(settings.threads)) {
+      kernels_(kernels_for(settings)), log_(settings.log),
+      threads_(thread_count(settings.threads)) {
     if (threads_ > 1) { arena_ = std::make_unique<Arena>(threads_); }
     for (const KernelRow& row : kernels_.rows) {
         log(MUSTAFAR_LOG_INFO, std::string("context: op ") + row.op + " runs " + row.name);

@@ -71,7 +71,7 @@ class Context {
     Kernels kernels_;
     mustafar_log_hook log_;
     std::uint32_t threads_;
-    struct Arena; // oneTBB's, kept out of this header
+    struct Arena;                  // oneTBB's, kept out of this header
     std::unique_ptr<Arena> arena_; // null with one thread
     std::mutex workspaces_mutex_;
     void* workspaces_ = nullptr; // free ones, each starting with a pointer to the next

@@ -13,8 +13,9 @@ namespace {
 
 void refuse_tentative(const LayerState& layer, std::uint32_t index) {
     if (layer.tentative == 0) { return; }
-    throw Error(MUSTAFAR_BAD_STATE, "layer " + std::to_string(index) + " has " + std::to_string(layer.tentative) +
-                                        " tentative tokens; commit or truncate them before evicting");
+    throw Error(MUSTAFAR_BAD_STATE,
+                "layer " + std::to_string(index) + " has " + std::to_string(layer.tentative) +
+                    " tentative tokens; commit or truncate them before evicting");
 }
 
 // New pages for a call that may still fail: what is not taken is given back.
@@ -34,8 +35,8 @@ class Built {
 
 } // namespace
 
-void Cache::evict(std::uint32_t layer, std::uint32_t kv_head, std::span<const std::int32_t> positions,
-                  bool keep) {
+void Cache::evict(std::uint32_t layer, std::uint32_t kv_head,
+                  std::span<const std::int32_t> positions, bool keep) {
     HeadState& head = mutable_head(layer, kv_head);
     refuse_tentative(layers_[layer], layer);
     const std::uint32_t rows = head.rows();
@@ -48,8 +49,9 @@ void Cache::evict(std::uint32_t layer, std::uint32_t kv_head, std::span<const st
         while (row < rows && position(head, row) < positions[i]) { ++row; }
         const bool known = row < rows && position(head, row) == positions[i];
         if (i > 0 && positions[i] <= positions[i - 1]) {
-            throw Error(MUSTAFAR_INVALID_ARGUMENT, "positions[" + std::to_string(i) + "] = " +
-                                                       std::to_string(positions[i]) + " does not ascend; sort them");
+            throw Error(MUSTAFAR_INVALID_ARGUMENT, "positions[" + std::to_string(i) +
+                                                       "] = " + std::to_string(positions[i]) +
+                                                       " does not ascend; sort them");
         }
         if (!known) {
             throw Error(MUSTAFAR_INVALID_ARGUMENT,
@@ -60,8 +62,8 @@ void Cache::evict(std::uint32_t layer, std::uint32_t kv_head, std::span<const st
         if (!keep && (row < sink || row >= window_at)) {
             throw Error(MUSTAFAR_INVALID_ARGUMENT,
                         "positions[" + std::to_string(i) + "] = " + std::to_string(positions[i]) +
-                            " is in the window: the first " + std::to_string(window_.sink) + " and the newest " +
-                            std::to_string(window_.recent) + " tokens stay");
+                            " is in the window: the first " + std::to_string(window_.sink) +
+                            " and the newest " + std::to_string(window_.recent) + " tokens stay");
         }
         removed[row] = !keep;
     }
@@ -77,21 +79,23 @@ void Cache::evict_scores(std::uint32_t layer, std::uint32_t kv_head, std::span<c
     refuse_tentative(layers_[layer], layer);
     const std::uint32_t rows = head.rows();
     if (scores.size() != rows) {
-        throw Error(MUSTAFAR_INVALID_ARGUMENT, "count = " + std::to_string(scores.size()) + ", but kv_head " +
-                                                   std::to_string(kv_head) + " holds " + std::to_string(rows) +
+        throw Error(MUSTAFAR_INVALID_ARGUMENT, "count = " + std::to_string(scores.size()) +
+                                                   ", but kv_head " + std::to_string(kv_head) +
+                                                   " holds " + std::to_string(rows) +
                                                    " rows; give one score per row");
     }
     const std::uint64_t stay = std::uint64_t{window_.sink} + window_.recent;
     const std::uint32_t target = budget != 0 ? budget : head.spec.budget;
     if (target == 0) {
         throw Error(MUSTAFAR_INVALID_ARGUMENT,
-                    "budget = 0, and the recipe gives kv_head " + std::to_string(kv_head) + " of layer " +
-                        std::to_string(layer) + " none; name one, at least " + std::to_string(std::max<std::uint64_t>(1, stay)));
+                    "budget = 0, and the recipe gives kv_head " + std::to_string(kv_head) +
+                        " of layer " + std::to_string(layer) + " none; name one, at least " +
+                        std::to_string(std::max<std::uint64_t>(1, stay)));
     }
     if (target < stay) {
         throw Error(MUSTAFAR_INVALID_ARGUMENT, "budget = " + std::to_string(target) +
-                                                   " is below the window: recent + sink = " + std::to_string(stay) +
-                                                   " tokens always stay");
+                                                   " is below the window: recent + sink = " +
+                                                   std::to_string(stay) + " tokens always stay");
     }
     for (std::size_t i = 0; i < scores.size(); ++i) {
         if (std::isnan(scores[i])) {
@@ -104,8 +108,9 @@ void Cache::evict_scores(std::uint32_t layer, std::uint32_t kv_head, std::span<c
     const std::uint32_t window_at = rows - std::min(head.dense_rows - sink, window_.recent);
     std::vector<std::uint32_t> order(window_at - sink);
     std::iota(order.begin(), order.end(), sink);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::uint32_t a, std::uint32_t b) { return scores[a] > scores[b]; }); // ties: older first
+    std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+        return scores[a] > scores[b];
+    }); // ties: older first
     std::vector<bool> removed(rows, false);
     const std::size_t stays = target - sink - (rows - window_at);
     for (std::size_t i = stays; i < order.size(); ++i) { removed[order[i]] = true; }
@@ -182,8 +187,11 @@ void Cache::evict_holes(HeadState& head, const std::vector<bool>& removed, std::
             if (((head.pages[p].valid >> slot) & 1U) == 0) { continue; }
             if (removed[row++]) { ref.valid &= ~(1U << slot); }
         }
-        if (ref.valid != 0) { head.pages[kept_pages++] = ref; }
-        else { pool().release(ref.page); }
+        if (ref.valid != 0) {
+            head.pages[kept_pages++] = ref;
+        } else {
+            pool().release(ref.page);
+        }
     }
     head.page_count = kept_pages;
 }
@@ -193,13 +201,17 @@ void Cache::evict_fixed(HeadState& head, const std::vector<bool>& removed, std::
     std::uint32_t kept = 0;
     while (!removed[body_at + kept]) { ++kept; }
     std::uint32_t survivors = 0;
-    for (std::uint32_t r = 0; r < head.body_rows; ++r) { survivors += removed[body_at + r] ? 0 : 1; }
+    for (std::uint32_t r = 0; r < head.body_rows; ++r) {
+        survivors += removed[body_at + r] ? 0 : 1;
+    }
     const std::uint32_t first_page = kept / page_rows;
     const std::uint32_t pages = (survivors + page_rows - 1) / page_rows;
     Built copies(pool());
     copies.pages.assign(std::max(pages, first_page), nullptr);
     for (std::uint32_t p = first_page; p < pages; ++p) { // the last thing that can fail
-        if (Pool::shared(*head.pages[p].page)) { copies.pages[p] = pool().clone(*head.pages[p].page); }
+        if (Pool::shared(*head.pages[p].page)) {
+            copies.pages[p] = pool().clone(*head.pages[p].page);
+        }
     }
     for (std::uint32_t r = kept; r < head.body_rows; ++r) {
         if (removed[body_at + r]) { continue; }
@@ -207,7 +219,9 @@ void Cache::evict_fixed(HeadState& head, const std::vector<bool>& removed, std::
         Page& to = copy != nullptr ? *copy : *head.pages[kept / page_rows].page;
         for (const Side side : {Side::k, Side::v}) {
             RowImage image;
-            load_row(head.spec.side(side), page_side(head.spec, side, *head.pages[r / page_rows].page), r % page_rows, image);
+            load_row(head.spec.side(side),
+                     page_side(head.spec, side, *head.pages[r / page_rows].page), r % page_rows,
+                     image);
             PageSide arrays = page_side(head.spec, side, to);
             store_row(head.spec.side(side), arrays, kept % page_rows, image);
         }
@@ -224,7 +238,8 @@ void Cache::evict_fixed(HeadState& head, const std::vector<bool>& removed, std::
 void Cache::evict_ragged(HeadState& head, const std::vector<bool>& removed, std::uint32_t body_at) {
     std::uint32_t first_page = 0;
     while (std::none_of(removed.begin() + body_at + first_page * page_rows,
-                        removed.begin() + body_at + std::min((first_page + 1) * page_rows, head.body_rows),
+                        removed.begin() + body_at +
+                            std::min((first_page + 1) * page_rows, head.body_rows),
                         [](bool gone) { return gone; })) {
         ++first_page;
     }
@@ -243,14 +258,17 @@ void Cache::evict_ragged(HeadState& head, const std::vector<bool>& removed, std:
         if (removed[body_at + r]) { continue; }
         for (const Side side : {Side::k, Side::v}) {
             RowImage& image = rows[static_cast<int>(side)].emplace_back();
-            load_row(head.spec.side(side), page_side(head.spec, side, *head.pages[r / page_rows].page), r % page_rows, image);
+            load_row(head.spec.side(side),
+                     page_side(head.spec, side, *head.pages[r / page_rows].page), r % page_rows,
+                     image);
         }
         if (rows[0].size() == page_rows) { flush(); }
     }
     flush();
     std::uint32_t p = first_page;
     for (Page*& page : built.pages) {
-        head.pages[p].valid = &page == &built.pages.back() ? first_slots(last_rows) : first_slots(page_rows);
+        head.pages[p].valid =
+            &page == &built.pages.back() ? first_slots(last_rows) : first_slots(page_rows);
         std::swap(page, head.pages[p++].page);
     }
     while (head.page_count > p) { pool().release(head.pages[--head.page_count].page); }

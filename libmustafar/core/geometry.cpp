@@ -16,11 +16,12 @@ void check_range(const char* name, std::uint32_t value, std::uint32_t most) {
 
 void check_head_dim(const char* name, std::uint32_t value) {
     if (value >= 32 && value <= 256 && value % 8 == 0) { return; }
-    std::string text = std::string(name) + " = " + std::to_string(value) + " is not served: 32..256 in steps of 8";
+    std::string text =
+        std::string(name) + " = " + std::to_string(value) + " is not served: 32..256 in steps of 8";
     if (value >= 1 && value < 256) {
         const std::uint32_t padded = value < 32 ? 32 : (value + 7) / 8 * 8;
-        text += "; pad each head with zeros to " + std::to_string(padded) + " and keep scale = 1/sqrt(" +
-                std::to_string(value) + ")";
+        text += "; pad each head with zeros to " + std::to_string(padded) +
+                " and keep scale = 1/sqrt(" + std::to_string(value) + ")";
     } else if (value > 256) {
         text += "; latent (MLA) caches and wider heads are not served";
     }
@@ -49,7 +50,8 @@ void check_geometry(const Geometry& geometry) {
     if (geometry.store != Dtype::f16 && geometry.store != Dtype::bf16) {
         throw Error(MUSTAFAR_INVALID_ARGUMENT,
                     "geometry.dtype = " + std::to_string(static_cast<int>(geometry.store)) +
-                        " cannot be stored; give MUSTAFAR_F16 or MUSTAFAR_BF16 (f32 inputs are rounded to it)");
+                        " cannot be stored; give MUSTAFAR_F16 or MUSTAFAR_BF16 (f32 inputs are "
+                        "rounded to it)");
     }
 }
 

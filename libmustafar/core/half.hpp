@@ -27,11 +27,14 @@ inline std::uint16_t f32_to_f16(float value) {
     const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000U);
     const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
     if (magnitude >= 0x7F800000U) { // infinity, NaN (kept a NaN)
-        const std::uint32_t nan = magnitude > 0x7F800000U ? 0x0200U | ((magnitude >> 13) & 0x3FFU) : 0U;
+        const std::uint32_t nan =
+            magnitude > 0x7F800000U ? 0x0200U | ((magnitude >> 13) & 0x3FFU) : 0U;
         return static_cast<std::uint16_t>(sign | 0x7C00U | nan);
     }
     if (magnitude >= 0x477FF000U) { return static_cast<std::uint16_t>(sign | 0x7C00U); } // >= 65520
-    if (magnitude < 0x33000001U) { return sign; } // <= 2^-25: half of the least subnormal ties to even
+    if (magnitude < 0x33000001U) {
+        return sign;
+    } // <= 2^-25: half of the least subnormal ties to even
     std::uint32_t mantissa = (magnitude & 0x7FFFFFU) | 0x800000U;
     const auto exponent = static_cast<int>(magnitude >> 23) - 127;
     const int shift = exponent < -14 ? 13 + (-14 - exponent) : 13; // bits dropped
@@ -39,15 +42,20 @@ inline std::uint16_t f32_to_f16(float value) {
     const std::uint32_t tie = 1U << (shift - 1);
     mantissa >>= shift;
     if (rest > tie || (rest == tie && (mantissa & 1U) != 0U)) { ++mantissa; }
-    const std::uint32_t base = exponent < -14 ? 0U : static_cast<std::uint32_t>(exponent + 14) << 10;
+    const std::uint32_t base =
+        exponent < -14 ? 0U : static_cast<std::uint32_t>(exponent + 14) << 10;
     return static_cast<std::uint16_t>(sign | (base + mantissa)); // a carry moves into the exponent
 }
 
-inline float bf16_to_f32(std::uint16_t half) { return std::bit_cast<float>(std::uint32_t{half} << 16); }
+inline float bf16_to_f32(std::uint16_t half) {
+    return std::bit_cast<float>(std::uint32_t{half} << 16);
+}
 
 inline std::uint16_t f32_to_bf16(float value) {
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-    if ((bits & 0x7FFFFFFFU) > 0x7F800000U) { return static_cast<std::uint16_t>((bits >> 16) | 0x40U); }
+    if ((bits & 0x7FFFFFFFU) > 0x7F800000U) {
+        return static_cast<std::uint16_t>((bits >> 16) | 0x40U);
+    }
     return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
 

@@ -33,8 +33,8 @@ constexpr std::array<Candidate<MergeFn>, 1> merge_rows{{
 }};
 
 constexpr auto all_rows = [] {
-    std::array<KernelRow, prune_rows.size() + pack_rows.size() + unpack_rows.size() + attend_rows.size() +
-                              merge_rows.size()>
+    std::array<KernelRow, prune_rows.size() + pack_rows.size() + unpack_rows.size() +
+                              attend_rows.size() + merge_rows.size()>
         rows{};
     std::size_t at = 0;
     for (const auto& candidate : prune_rows) { rows[at++] = candidate.row; }
@@ -57,7 +57,8 @@ std::string backend_list() {
 }
 
 template <typename Table>
-const auto& choose(const Table& table, const std::string& backend, const char* asked_by, bool refuse_ref) {
+const auto& choose(const Table& table, const std::string& backend, const char* asked_by,
+                   bool refuse_ref) {
     for (const auto& candidate : table) {
         const std::string name = candidate.row.backend;
         if (!backend.empty() && name != backend) { continue; }
@@ -73,8 +74,9 @@ const auto& choose(const Table& table, const std::string& backend, const char* a
         }
         return candidate;
     }
-    throw Error(MUSTAFAR_UNSUPPORTED, std::string(asked_by) + " = \"" + backend +
-                                          "\" is no backend of this library; there are: " + backend_list());
+    throw Error(MUSTAFAR_UNSUPPORTED,
+                std::string(asked_by) + " = \"" + backend +
+                    "\" is no backend of this library; there are: " + backend_list());
 }
 
 } // namespace
@@ -87,12 +89,9 @@ Kernels choose_kernels(const std::string& backend, const char* asked_by, bool re
     const auto& unpack = choose(unpack_rows, backend, asked_by, refuse_ref);
     const auto& attend = choose(attend_rows, backend, asked_by, refuse_ref);
     const auto& merge = choose(merge_rows, backend, asked_by, refuse_ref);
-    return {prune.function,
-            pack.function,
-            unpack.function,
-            attend.function,
-            merge.function,
-            {prune.row, pack.row, unpack.row, attend.row, merge.row}};
+    return {prune.function,  pack.function,
+            unpack.function, attend.function,
+            merge.function,  {prune.row, pack.row, unpack.row, attend.row, merge.row}};
 }
 
 } // namespace mustafar

@@ -14,12 +14,12 @@ namespace mustafar {
 
 // ---- prune: which elements of a few rows survive -----------------------------------------------
 struct PruneArgs {
-    PruneRule rule;                      // method is none or one that needs no caller's bits
+    PruneRule rule; // method is none or one that needs no caller's bits
     std::uint32_t d = 0;
-    std::span<const float> values;       // [rows, d], centred where the side is
+    std::span<const float> values;          // [rows, d], centred where the side is
     std::span<const float> channel_weights; // [d] or empty
     std::span<const float> token_weights;   // [rows] or empty
-    std::span<std::uint8_t> bitmaps;     // out [rows, d / 8], bit c lowest first
+    std::span<std::uint8_t> bitmaps;        // out [rows, d / 8], bit c lowest first
 };
 using PruneFn = void (*)(const PruneArgs&);
 
@@ -38,8 +38,9 @@ using PackFn = void (*)(const PackArgs&);
 struct DenseRows {
     const std::uint16_t* k = nullptr; // [capacity, d], stored type
     const std::uint16_t* v = nullptr;
-    const std::uint8_t* marks = nullptr;    // [capacity]: bit 0 K pruned, bit 1 V pruned; null = no marks
-    const std::uint8_t* mark_bits[2] = {};  // [capacity, d / 8]
+    const std::uint8_t* marks =
+        nullptr; // [capacity]: bit 0 K pruned, bit 1 V pruned; null = no marks
+    const std::uint8_t* mark_bits[2] = {}; // [capacity, d / 8]
     std::uint32_t count = 0;
     std::uint32_t sink = 0; // the first of them, which stand before the body
 };
@@ -73,14 +74,15 @@ using UnpackFn = void (*)(const UnpackArgs&);
 struct AttendArgs {
     HeadView head;
     std::uint32_t kv_head = 0;
-    std::uint32_t group = 1;           // query heads of this kv head
+    std::uint32_t group = 1; // query heads of this kv head
     std::uint32_t q_len = 0;
-    std::int64_t q_position = 0;       // of query 0
+    std::int64_t q_position = 0; // of query 0
     double scale = 1.0;
-    double softcap = 0.0;              // 0 = none
-    std::uint32_t sliding_window = 0;  // 0 = none
+    double softcap = 0.0;             // 0 = none
+    std::uint32_t sliding_window = 0; // 0 = none
     double drop_mass = 0.0;
-    const mustafar_tensor* q = nullptr; // [count, q_len, q_heads, d_k]; `cache` picks the first index
+    const mustafar_tensor* q =
+        nullptr; // [count, q_len, q_heads, d_k]; `cache` picks the first index
     std::int64_t cache = 0;
     const mustafar_tensor* sinks = nullptr;
     const mustafar_tensor* out = nullptr;
@@ -90,7 +92,8 @@ struct AttendArgs {
     std::byte* work = nullptr; // work_bytes of scratch
 };
 using AttendFn = void (*)(const AttendArgs&);
-constexpr std::size_t work_bytes = std::size_t{1} << 20; // scratch of one call of any op; rows assert it fits
+constexpr std::size_t work_bytes = std::size_t{1}
+                                   << 20; // scratch of one call of any op; rows assert it fits
 
 // ---- merge: partial results, whole tensors -----------------------------------------------------------
 struct MergeArgs {

@@ -28,7 +28,8 @@ void* Memory::allocate(std::size_t bytes, std::size_t alignment, Part part) {
     if (data == nullptr) {
         const std::uint64_t used = live_.fetch_sub(bytes, std::memory_order_relaxed) - bytes;
         throw Error(MUSTAFAR_OUT_OF_MEMORY,
-                    "the allocator refused " + std::to_string(bytes) + " B; " + std::to_string(used) +
+                    "the allocator refused " + std::to_string(bytes) + " B; " +
+                        std::to_string(used) +
                         " B are in use by this context; free memory and try again",
                     {static_cast<std::int64_t>(bytes), static_cast<std::int64_t>(used), 0});
     }

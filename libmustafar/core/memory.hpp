@@ -16,7 +16,8 @@ enum class Part : std::uint32_t { page, cache, work };
 
 class Memory {
   public:
-    Memory(const mustafar_allocator& hook, std::uint64_t quota_bytes) : hook_(hook), quota_(quota_bytes) {}
+    Memory(const mustafar_allocator& hook, std::uint64_t quota_bytes)
+        : hook_(hook), quota_(quota_bytes) {}
     Memory(const Memory&) = delete;
     Memory& operator=(const Memory&) = delete;
 

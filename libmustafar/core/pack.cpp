@@ -21,7 +21,8 @@ struct Cache::PackScratch {
 };
 
 // Rows that leave the dense tail now. `dense_committed` counts the incoming ones too.
-std::uint32_t Cache::rows_to_pack(const HeadState& head, std::uint32_t dense_committed, bool manual) const {
+std::uint32_t Cache::rows_to_pack(const HeadState& head, std::uint32_t dense_committed,
+                                  bool manual) const {
     const std::uint64_t stay = std::uint64_t{window_.sink} + window_.recent;
     if (dense_committed <= stay) { return 0; }
     const auto outside = static_cast<std::uint32_t>(dense_committed - stay);
@@ -30,8 +31,8 @@ std::uint32_t Cache::rows_to_pack(const HeadState& head, std::uint32_t dense_com
     return outside / unit * unit;
 }
 
-void Cache::gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t first, std::uint32_t count,
-                   const Incoming* incoming, PackScratch& scratch) const {
+void Cache::gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t first,
+                   std::uint32_t count, const Incoming* incoming, PackScratch& scratch) const {
     for (const Side side : {Side::k, Side::v}) {
         const std::uint32_t d = head.spec.side(side).d;
         const std::uint16_t* dense =
@@ -65,8 +66,11 @@ void Cache::stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t
     }
 }
 
-void Cache::stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count, PackScratch& scratch) {
-    if (head.spec.k.centred) { centre_rows(head, {scratch.values[0], std::size_t{count} * head.spec.k.d}); }
+void Cache::stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count,
+                        PackScratch& scratch) {
+    if (head.spec.k.centred) {
+        centre_rows(head, {scratch.values[0], std::size_t{count} * head.spec.k.d});
+    }
     for (const Side side : {Side::k, Side::v}) {
         survivors(head, side, first, count, scratch);
         const SideSpec& spec = head.spec.side(side);
@@ -135,8 +139,9 @@ void check_mark(const SideSpec& spec, Side side, const std::uint8_t* bits) {
     const std::uint32_t kept = count_bits(bits, spec.d / 8U);
     if (spec.encoding == Encoding::ragged || kept == spec.keep) { return; }
     throw Error(MUSTAFAR_BAD_STATE,
-                std::string("side ") + side_name(side) + ": a marked row keeps " + std::to_string(kept) +
-                    " elements, the recipe's encoding keeps " + std::to_string(spec.keep) +
+                std::string("side ") + side_name(side) + ": a marked row keeps " +
+                    std::to_string(kept) + " elements, the recipe's encoding keeps " +
+                    std::to_string(spec.keep) +
                     "; prune again with that count, or use a recipe with method \"mask\"");
 }
 
@@ -152,20 +157,22 @@ void Cache::survivors(HeadState& head, Side side, std::uint32_t first, std::uint
         const std::size_t slot = std::size_t{first} + i;
         if (head.marks.empty() || slot >= head.dense_rows) { return nullptr; }
         if (((head.marks[slot] >> which) & 1U) == 0) { return nullptr; }
-        const std::size_t before = side == Side::k ? 0 : std::size_t{head.slots} * (head.spec.k.d / 8U);
+        const std::size_t before =
+            side == Side::k ? 0 : std::size_t{head.slots} * (head.spec.k.d / 8U);
         return head.marks.data() + head.slots + before + slot * row_bytes;
     };
     std::size_t open = 0; // rows without a mark
     for (std::uint32_t i = 0; i < count; ++i) {
         if (mark_of(i) != nullptr) { continue; }
-        std::memcpy(scratch.some_values + open++ * spec.d, scratch.values[which] + std::size_t{i} * spec.d,
-                    spec.d * sizeof(float));
+        std::memcpy(scratch.some_values + open++ * spec.d,
+                    scratch.values[which] + std::size_t{i} * spec.d, spec.d * sizeof(float));
     }
     if (open > 0 && spec.prune.method == Method::mask) {
-        throw Error(MUSTAFAR_BAD_STATE, std::string("side ") + side_name(side) +
-                                            ": the recipe's method is \"mask\" and " + std::to_string(open) +
-                                            " rows outside the window carry no mark; give them one with "
-                                            "mustafar_cache_prune");
+        throw Error(MUSTAFAR_BAD_STATE,
+                    std::string("side ") + side_name(side) +
+                        ": the recipe's method is \"mask\" and " + std::to_string(open) +
+                        " rows outside the window carry no mark; give them one with "
+                        "mustafar_cache_prune");
     }
     if (open > 0) {
         recipe_survivors(head, side, {scratch.some_values, open * spec.d},
@@ -175,7 +182,8 @@ void Cache::survivors(HeadState& head, Side side, std::uint32_t first, std::uint
     for (std::uint32_t i = 0; i < count; ++i) {
         const std::uint8_t* mark = mark_of(i);
         if (mark != nullptr) { check_mark(spec, side, mark); }
-        const std::uint8_t* from = mark != nullptr ? mark : scratch.some_bitmaps + open++ * row_bytes;
+        const std::uint8_t* from =
+            mark != nullptr ? mark : scratch.some_bitmaps + open++ * row_bytes;
         std::memcpy(scratch.bitmaps[which] + i * row_bytes, from, row_bytes);
     }
 }
@@ -195,8 +203,11 @@ void Cache::place(HeadState& head, PackScratch& scratch, std::uint32_t count) {
 // The page and slot of the next row behind all rows, staged ones included.
 Cache::Place Cache::next_place(HeadState& head) {
     Stage& stage = head.stage;
-    if (stage.last != nullptr && stage.last_rows < page_rows) { return {stage.last, stage.last_rows++}; }
-    if (stage.last == nullptr && stage.replacement != nullptr && stage.replacement_rows < page_rows) {
+    if (stage.last != nullptr && stage.last_rows < page_rows) {
+        return {stage.last, stage.last_rows++};
+    }
+    if (stage.last == nullptr && stage.replacement != nullptr &&
+        stage.replacement_rows < page_rows) {
         return {stage.replacement, stage.replacement_rows++};
     }
     if (stage.last == nullptr && stage.replacement == nullptr && head.page_count > 0) {
@@ -205,7 +216,8 @@ Cache::Place Cache::next_place(HeadState& head) {
         if (used + stage.in_place_rows < page_rows && !Pool::shared(*last.page)) {
             return {last.page, used + stage.in_place_rows++};
         }
-        if (used < page_rows && stage.in_place_rows == 0) { // a fork reads this page: copy before writing
+        if (used < page_rows &&
+            stage.in_place_rows == 0) { // a fork reads this page: copy before writing
             stage.replacement = pool().clone(*last.page);
             stage.replacement_rows = used + 1;
             return {stage.replacement, used};
@@ -221,7 +233,8 @@ void Cache::place_fixed(HeadState& head, PackScratch& scratch, std::uint32_t cou
         const Place to = next_place(head);
         for (const Side side : {Side::k, Side::v}) {
             PageSide arrays = page_side(head.spec, side, *to.page);
-            store_row(head.spec.side(side), arrays, to.slot, scratch.images[static_cast<int>(side)][i]);
+            store_row(head.spec.side(side), arrays, to.slot,
+                      scratch.images[static_cast<int>(side)][i]);
         }
     }
 }
@@ -230,7 +243,8 @@ void Cache::place_fixed(HeadState& head, PackScratch& scratch, std::uint32_t cou
 void Cache::place_ragged(HeadState& head, PackScratch& scratch, std::uint32_t count) {
     Stage& stage = head.stage;
     for (std::uint32_t done = 0; done < count;) {
-        const Page* open = nullptr; // the page behind whose rows the next ones go, unless it is full
+        const Page* open =
+            nullptr; // the page behind whose rows the next ones go, unless it is full
         std::uint32_t used = page_rows;
         if (stage.last != nullptr) {
             open = stage.last;
@@ -249,7 +263,8 @@ void Cache::place_ragged(HeadState& head, PackScratch& scratch, std::uint32_t co
             auto& images = rows[static_cast<int>(side)];
             images.resize(old);
             for (std::uint32_t slot = 0; slot < old; ++slot) {
-                load_row(head.spec.side(side), page_side(head.spec, side, *open), slot, images[slot]);
+                load_row(head.spec.side(side), page_side(head.spec, side, *open), slot,
+                         images[slot]);
             }
             const RowImage* fresh = scratch.images[static_cast<int>(side)] + done;
             images.insert(images.end(), fresh, fresh + more);
@@ -275,14 +290,16 @@ void Cache::place_ragged(HeadState& head, PackScratch& scratch, std::uint32_t co
 void Cache::place_block(HeadState& head, PackScratch& scratch, std::uint32_t count) {
     MUSTAFAR_ASSERT(count == page_rows);
     if (is_ragged(head.spec)) {
-        Page* page = build_ragged_page(pool(), head.spec, {scratch.images[0], count}, {scratch.images[1], count});
+        Page* page = build_ragged_page(pool(), head.spec, {scratch.images[0], count},
+                                       {scratch.images[1], count});
         stage_new_page(head, page, count);
     } else {
         stage_new_page(head, take_page(head), count);
         for (const Side side : {Side::k, Side::v}) {
             PageSide arrays = page_side(head.spec, side, *head.stage.last);
             for (std::uint32_t i = 0; i < count; ++i) {
-                store_row(head.spec.side(side), arrays, i, scratch.images[static_cast<int>(side)][i]);
+                store_row(head.spec.side(side), arrays, i,
+                          scratch.images[static_cast<int>(side)][i]);
             }
         }
     }

@@ -15,10 +15,10 @@ namespace mustafar {
 struct alignas(64) Page {
     std::atomic<std::uint32_t> refs{1};
     std::uint32_t reserved = 0;
-    std::uint32_t data_bytes = 0; // behind this record
-    std::uint32_t v_at = 0;       // where the V side starts in the data
+    std::uint32_t data_bytes = 0;         // behind this record
+    std::uint32_t v_at = 0;               // where the V side starts in the data
     std::uint32_t code_bytes[2] = {0, 0}; // ragged sides: bytes of all codes; else 0
-    Page* next = nullptr;         // lists of pages not yet published, or held in reserve
+    Page* next = nullptr;                 // lists of pages not yet published, or held in reserve
 
     std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
     const std::byte* data() const { return reinterpret_cast<const std::byte*>(this + 1); }
@@ -36,10 +36,10 @@ class Pool {
   public:
     explicit Pool(Memory& memory) : memory_(memory) {}
 
-    Page* create(std::size_t data_bytes);   // zero-filled, one reference
-    Page* clone(const Page& page);          // same content, one reference
+    Page* create(std::size_t data_bytes); // zero-filled, one reference
+    Page* clone(const Page& page);        // same content, one reference
     void retain(Page& page) noexcept;
-    void release(Page* page) noexcept;      // frees with the last reference; null is allowed
+    void release(Page* page) noexcept; // frees with the last reference; null is allowed
     static bool shared(const Page& page) { return page.refs.load(std::memory_order_acquire) > 1; }
 
     std::uint64_t pages() const { return pages_.load(std::memory_order_relaxed); }

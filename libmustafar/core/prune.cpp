@@ -11,33 +11,46 @@ namespace mustafar {
 namespace {
 
 void check_rule(const PruneRule& rule, std::uint32_t d, bool has_mask) {
-    const auto refuse = [](const std::string& text) { throw Error(MUSTAFAR_INVALID_ARGUMENT, text); };
+    const auto refuse = [](const std::string& text) {
+        throw Error(MUSTAFAR_INVALID_ARGUMENT, text);
+    };
     const auto check_keep = [&](std::uint32_t most) {
         if (rule.keep >= 1 && rule.keep <= most) { return; }
-        refuse("options.keep = " + std::to_string(rule.keep) + " is out of range; give 1.." + std::to_string(most));
+        refuse("options.keep = " + std::to_string(rule.keep) + " is out of range; give 1.." +
+               std::to_string(most));
     };
     switch (rule.method) {
     case Method::token_topk:
-    case Method::channels: check_keep(d); break;
-    case Method::channel_topk: check_keep(page_rows); break;
+    case Method::channels:
+        check_keep(d);
+        break;
+    case Method::channel_topk:
+        check_keep(page_rows);
+        break;
     case Method::n_m:
         if (rule.of == 0 || rule.of > d || d % rule.of != 0) {
-            refuse("options.of = " + std::to_string(rule.of) + " does not divide head_dim = " + std::to_string(d));
+            refuse("options.of = " + std::to_string(rule.of) +
+                   " does not divide head_dim = " + std::to_string(d));
         }
         check_keep(rule.of);
         break;
     case Method::threshold:
         if (!(rule.threshold >= 0.0F) || std::isinf(rule.threshold)) {
-            refuse("options.threshold = " + std::to_string(rule.threshold) + " must be finite and at least 0");
+            refuse("options.threshold = " + std::to_string(rule.threshold) +
+                   " must be finite and at least 0");
         }
         break;
     case Method::mask:
         if (!has_mask) { refuse("mask = NULL, but the method is MUSTAFAR_PRUNE_MASK"); }
         break;
-    case Method::none: break;
-    case Method::recipe: break;
+    case Method::none:
+        break;
+    case Method::recipe:
+        break;
     }
-    if (has_mask && rule.method != Method::mask) { refuse("mask is given, but the method is not MUSTAFAR_PRUNE_MASK"); }
+    if (has_mask && rule.method != Method::mask) {
+        refuse("mask is given, but the method is not MUSTAFAR_PRUNE_MASK");
+    }
 }
 
 } // namespace
@@ -56,7 +69,8 @@ void Cache::prune(const PruneRequest& request) {
             ranges[i] = dense_range(head, layers_[l], request);
             choose_marks(head, request, static_cast<std::uint32_t>(i % heads), ranges[i], bits[i]);
             if (head.marks.empty() && ranges[i].count > 0) {
-                head.stage.marks = Buffer<std::uint8_t>(memory(), mark_bytes(head.spec, head.slots));
+                head.stage.marks =
+                    Buffer<std::uint8_t>(memory(), mark_bytes(head.spec, head.slots));
             }
         }
     } catch (...) {
@@ -69,7 +83,9 @@ void Cache::prune(const PruneRequest& request) {
         if (!head.stage.marks.empty()) { head.marks.swap(head.stage.marks); }
         publish_marks(head, request, ranges[i], bits[i]);
         head.centre_frozen |= head.stage.centre_ready;
-        for (int side = 0; side < 2; ++side) { head.mask_frozen[side] |= head.stage.mask_ready[side]; }
+        for (int side = 0; side < 2; ++side) {
+            head.mask_frozen[side] |= head.stage.mask_ready[side];
+        }
         head.stage = Stage{};
     }
 }
@@ -81,20 +97,24 @@ Cache::DenseRange Cache::dense_range(const HeadState& head, const LayerState& la
     const std::uint32_t last = kept_rows(head, request.end);
     const std::uint32_t sink = sink_rows(head);
     const std::uint32_t committed = head.dense_rows - std::min(layer.tentative, head.dense_rows);
-    const std::uint32_t tail_end = committed > sink + window_.recent ? committed - window_.recent : sink;
+    const std::uint32_t tail_end =
+        committed > sink + window_.recent ? committed - window_.recent : sink;
     if (request.begin > request.end || request.end > layer.length()) {
-        throw Error(MUSTAFAR_INVALID_ARGUMENT, "begin = " + std::to_string(request.begin) + ", end = " +
-                                                   std::to_string(request.end) + " is no range of the " +
+        throw Error(MUSTAFAR_INVALID_ARGUMENT, "begin = " + std::to_string(request.begin) +
+                                                   ", end = " + std::to_string(request.end) +
+                                                   " is no range of the " +
                                                    std::to_string(layer.length()) + " tokens here");
     }
     if (first == last) { return {0, 0}; }
     if (first < sink + head.body_rows || last > tail_end + head.body_rows) {
-        throw Error(MUSTAFAR_BAD_STATE,
-                    "positions " + std::to_string(request.begin) + ".." + std::to_string(request.end - 1) +
-                        " are not all dense and outside the window; rows that may be marked here: " +
-                        std::to_string(tail_end - sink) +
-                        (tail_end > sink ? ", from position " + std::to_string(position(head, sink + head.body_rows))
-                                         : ""));
+        throw Error(
+            MUSTAFAR_BAD_STATE,
+            "positions " + std::to_string(request.begin) + ".." + std::to_string(request.end - 1) +
+                " are not all dense and outside the window; rows that may be marked here: " +
+                std::to_string(tail_end - sink) +
+                (tail_end > sink
+                     ? ", from position " + std::to_string(position(head, sink + head.body_rows))
+                     : ""));
     }
     return {first - head.body_rows, last - first};
 }
@@ -114,15 +134,19 @@ void Cache::choose_marks(HeadState& head, const PruneRequest& request, std::uint
         const mustafar_tensor& mask = *request.mask;
         const auto* data = static_cast<const std::uint8_t*>(mask.data);
         for (std::uint32_t i = 0; i < range.count; ++i) {
-            const auto token = position(head, range.slot + head.body_rows + i) - static_cast<std::int32_t>(request.begin);
+            const auto token = position(head, range.slot + head.body_rows + i) -
+                               static_cast<std::int32_t>(request.begin);
             for (std::size_t b = 0; b < row_bytes; ++b) {
-                bits[i * row_bytes + b] = data[head_index * mask.strides[0] + token * mask.strides[1] +
-                                               static_cast<std::int64_t>(b) * mask.strides[2]];
+                bits[i * row_bytes + b] =
+                    data[head_index * mask.strides[0] + token * mask.strides[1] +
+                         static_cast<std::int64_t>(b) * mask.strides[2]];
             }
         }
     }
     std::vector<float> values(std::size_t{range.count} * spec.d);
-    const std::uint16_t* dense = head.window.data() + (request.side == Side::k ? 0 : std::size_t{head.slots} * head.spec.k.d);
+    const std::uint16_t* dense =
+        head.window.data() +
+        (request.side == Side::k ? 0 : std::size_t{head.slots} * head.spec.k.d);
     for (std::size_t i = 0; i < values.size(); ++i) {
         values[i] = load_half(dense[std::size_t{range.slot} * spec.d + i], geometry_.store);
     }
@@ -133,14 +157,17 @@ void Cache::choose_marks(HeadState& head, const PruneRequest& request, std::uint
     if (request.channel_weights != nullptr) {
         const mustafar_tensor& weights = *request.channel_weights;
         for (std::int64_t c = 0; c < spec.d; ++c) {
-            channel_weights.push_back(load_element(weights, head_index * weights.strides[0] + c * weights.strides[1]));
+            channel_weights.push_back(
+                load_element(weights, head_index * weights.strides[0] + c * weights.strides[1]));
         }
     }
     if (request.token_weights != nullptr) {
         const mustafar_tensor& weights = *request.token_weights;
         for (std::uint32_t i = 0; i < range.count; ++i) {
-            const auto token = position(head, range.slot + head.body_rows + i) - static_cast<std::int32_t>(request.begin);
-            token_weights.push_back(load_element(weights, head_index * weights.strides[0] + token * weights.strides[1]));
+            const auto token = position(head, range.slot + head.body_rows + i) -
+                               static_cast<std::int32_t>(request.begin);
+            token_weights.push_back(load_element(weights, head_index * weights.strides[0] +
+                                                              token * weights.strides[1]));
         }
     }
     if (request.as_recipe && channel_weights.empty() && token_weights.empty()) {
@@ -157,12 +184,14 @@ void Cache::publish_marks(HeadState& head, const PruneRequest& request, const De
     const std::size_t row_bytes = spec.d / 8U;
     const auto which = static_cast<std::uint32_t>(request.side);
     std::uint8_t* mark_bits =
-        head.marks.data() + head.slots + (request.side == Side::k ? 0 : std::size_t{head.slots} * (head.spec.k.d / 8U));
+        head.marks.data() + head.slots +
+        (request.side == Side::k ? 0 : std::size_t{head.slots} * (head.spec.k.d / 8U));
     const bool unmark = !request.as_recipe && request.rule.method == Method::none;
     for (std::uint32_t i = 0; i < range.count; ++i) {
         std::uint8_t& flags = head.marks[range.slot + i];
         flags = static_cast<std::uint8_t>(unmark ? flags & ~(1U << which) : flags | (1U << which));
-        std::memcpy(mark_bits + (range.slot + i) * row_bytes, bits.data() + i * row_bytes, row_bytes);
+        std::memcpy(mark_bits + (range.slot + i) * row_bytes, bits.data() + i * row_bytes,
+                    row_bytes);
     }
 }
 

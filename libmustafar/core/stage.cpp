@@ -63,8 +63,8 @@ void Cache::stage_room(HeadState& head, std::uint32_t incoming_rows) {
     const std::uint32_t dense = head.dense_rows + incoming_rows - stage.rows;
     if (dense > head.slots) {
         stage.window_slots = window_slots(first_window_slots(window_, options_), dense);
-        stage.window = Buffer<std::uint16_t>(
-            memory(), std::size_t{stage.window_slots} * (head.spec.k.d + head.spec.v.d));
+        stage.window = Buffer<std::uint16_t>(memory(), std::size_t{stage.window_slots} *
+                                                           (head.spec.k.d + head.spec.v.d));
         if (!head.marks.empty()) {
             stage.marks = Buffer<std::uint8_t>(memory(), mark_bytes(head.spec, stage.window_slots));
         }
@@ -76,8 +76,8 @@ void Cache::stage_room(HeadState& head, std::uint32_t incoming_rows) {
 }
 
 // Stages packing and room for all heads of some layers; on failure nothing stays staged.
-void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count, const Incoming* incoming,
-                      bool manual) {
+void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count,
+                      const Incoming* incoming, bool manual) {
     const std::uint32_t incoming_rows = incoming != nullptr ? incoming->tokens : 0;
     const std::size_t heads = std::size_t{layer_count} * geometry_.kv_heads;
     const std::size_t first_head = std::size_t{first_layer} * geometry_.kv_heads;
@@ -87,7 +87,8 @@ void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count, cons
     const auto leaving = [&](std::size_t i) {
         if (!manual && !options_.automatic) { return 0U; }
         const HeadState& head = heads_[first_head + i];
-        return rows_to_pack(head, head.dense_rows - layers_[layer_of(i)].tentative + incoming_rows, manual);
+        return rows_to_pack(head, head.dense_rows - layers_[layer_of(i)].tentative + incoming_rows,
+                            manual);
     };
     try {
         bool any = false;
@@ -97,10 +98,13 @@ void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count, cons
             context_->parallel_for(heads, [&](std::size_t i) {
                 const std::uint32_t rows = leaving(i);
                 if (rows == 0) { return; }
-                stage_pack(layer_of(i), static_cast<std::uint32_t>(i % geometry_.kv_heads), rows, incoming);
+                stage_pack(layer_of(i), static_cast<std::uint32_t>(i % geometry_.kv_heads), rows,
+                           incoming);
             });
         }
-        for (std::size_t i = 0; i < heads; ++i) { stage_room(heads_[first_head + i], incoming_rows); }
+        for (std::size_t i = 0; i < heads; ++i) {
+            stage_room(heads_[first_head + i], incoming_rows);
+        }
     } catch (...) {
         drop_stages();
         throw;
@@ -117,7 +121,8 @@ void Cache::publish_body(HeadState& head) {
     }
     if (stage.in_place_rows > 0) {
         PageRef& last = head.pages[head.page_count - 1];
-        last.valid = first_slots(static_cast<std::uint32_t>(std::popcount(last.valid)) + stage.in_place_rows);
+        last.valid = first_slots(static_cast<std::uint32_t>(std::popcount(last.valid)) +
+                                 stage.in_place_rows);
     }
     if (stage.replacement != nullptr) {
         PageRef& last = head.pages[head.page_count - 1];
@@ -140,10 +145,12 @@ namespace {
 
 // Moves `count` rows of one array of a window: [sink, sink + gone) leave, what is behind closes up.
 template <typename T>
-void close_up(T* to, const T* from, std::size_t row, std::size_t sink, std::size_t gone, std::size_t count) {
+void close_up(T* to, const T* from, std::size_t row, std::size_t sink, std::size_t gone,
+              std::size_t count) {
     if (to != from && sink > 0) { std::memcpy(to, from, sink * row * sizeof(T)); }
     if (count <= sink + gone || (to == from && gone == 0)) { return; }
-    std::memmove(to + sink * row, from + (sink + gone) * row, (count - sink - gone) * row * sizeof(T));
+    std::memmove(to + sink * row, from + (sink + gone) * row,
+                 (count - sink - gone) * row * sizeof(T));
 }
 
 } // namespace
@@ -170,7 +177,8 @@ void Cache::publish_dense(HeadState& head, const Incoming* incoming, std::uint32
         const std::size_t kb = dk / 8; // bytes of a K bitmap
         close_up(marks_to, marks, 1, kept_sink, gone, old_rows);
         close_up(marks_to + slots, marks + head.slots, kb, kept_sink, gone, old_rows);
-        close_up(marks_to + slots * (1 + kb), marks + head.slots * (1 + kb), dv / 8, kept_sink, gone, old_rows);
+        close_up(marks_to + slots * (1 + kb), marks + head.slots * (1 + kb), dv / 8, kept_sink,
+                 gone, old_rows);
         const std::size_t kept = old_rows - gone;
         std::memset(marks_to + kept, 0, slots - kept); // rows to come carry no mark
     }
@@ -189,12 +197,14 @@ void Cache::publish_dense(HeadState& head, const Incoming* incoming, std::uint32
     head.dense_rows = total - stage.rows;
 }
 
-void Cache::publish(HeadState& head, const Incoming* incoming, std::uint32_t kv_head, std::uint32_t length) {
+void Cache::publish(HeadState& head, const Incoming* incoming, std::uint32_t kv_head,
+                    std::uint32_t length) {
     const std::uint32_t incoming_rows = incoming != nullptr ? incoming->tokens : 0;
     if (!head.positions.empty()) {
         const std::uint32_t rows = head.rows();
         if (!head.stage.positions.empty()) {
-            std::copy(head.positions.begin(), head.positions.begin() + rows, head.stage.positions.begin());
+            std::copy(head.positions.begin(), head.positions.begin() + rows,
+                      head.stage.positions.begin());
             head.positions.swap(head.stage.positions);
         }
         for (std::uint32_t i = 0; i < incoming_rows; ++i) {

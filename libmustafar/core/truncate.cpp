@@ -12,14 +12,17 @@ std::uint32_t Cache::kept_rows(const HeadState& head, std::uint32_t length) cons
     if (head.positions.empty()) { return std::min(head.rows(), length); }
     const auto* end = head.positions.begin() + head.rows();
     return static_cast<std::uint32_t>(
-        std::lower_bound(head.positions.begin(), end, static_cast<std::int64_t>(length)) - head.positions.begin());
+        std::lower_bound(head.positions.begin(), end, static_cast<std::int64_t>(length)) -
+        head.positions.begin());
 }
 
 // The least length that asks no packed row of the head back: `recent` dense rows must stay behind the body.
 std::uint32_t Cache::smallest_exact(const HeadState& head, std::uint32_t committed) const {
     if (head.body_rows == 0) { return 0; }
     const std::uint32_t needed = window_.sink + head.body_rows + window_.recent; // rows
-    if (needed > head.rows()) { return committed; } // a deep truncate has already eaten into the window
+    if (needed > head.rows()) {
+        return committed;
+    } // a deep truncate has already eaten into the window
     return std::min(committed, static_cast<std::uint32_t>(position(head, needed - 1)) + 1);
 }
 
@@ -39,16 +42,20 @@ void Cache::truncate(std::uint32_t length, bool keep_packed) {
                 const HeadState& state = head(l, h);
                 const std::uint32_t kept = kept_rows(state, length);
                 const std::uint32_t stays = window_.sink + window_.recent;
-                const std::uint32_t body_then = kept > stays ? std::min(state.body_rows, kept - stays) : 0;
-                asked_back = std::max<std::uint64_t>(asked_back, std::min(state.body_rows, kept) - std::min(body_then, kept));
+                const std::uint32_t body_then =
+                    kept > stays ? std::min(state.body_rows, kept - stays) : 0;
+                asked_back = std::max<std::uint64_t>(asked_back, std::min(state.body_rows, kept) -
+                                                                     std::min(body_then, kept));
             }
         }
     }
     if (length < exact && !keep_packed) {
         throw Error(MUSTAFAR_NOT_EXACT,
-                    "length = " + std::to_string(length) + " asks up to " + std::to_string(asked_back) +
-                        " packed rows of a kv head back into the window (layer " + std::to_string(at_layer) +
-                        "); the smallest exact length is " + std::to_string(exact) +
+                    "length = " + std::to_string(length) + " asks up to " +
+                        std::to_string(asked_back) +
+                        " packed rows of a kv head back into the window (layer " +
+                        std::to_string(at_layer) + "); the smallest exact length is " +
+                        std::to_string(exact) +
                         "; pass MUSTAFAR_TRUNCATE_KEEP_PACKED to accept packed rows there",
                     {exact, 0, 0, 0});
     }

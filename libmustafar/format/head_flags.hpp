@@ -23,7 +23,9 @@ inline std::uint32_t head_flags(const HeadState& head) {
     if (head.mask_frozen[0]) { flags |= head_has_k_mask; }
     if (head.mask_frozen[1]) { flags |= head_has_v_mask; }
     const auto* end = head.marks.begin() + (head.marks.empty() ? 0 : head.dense_rows);
-    if (std::any_of(head.marks.begin(), end, [](std::uint8_t mark) { return mark != 0; })) { flags |= head_has_marks; }
+    if (std::any_of(head.marks.begin(), end, [](std::uint8_t mark) { return mark != 0; })) {
+        flags |= head_has_marks;
+    }
     return flags;
 }
 

@@ -70,8 +70,10 @@ std::size_t side_bytes(const SideSpec& side, std::size_t ragged_codes) {
     return side_offsets(side, ragged_codes).end;
 }
 
-std::size_t page_bytes(const HeadSpec& head, std::size_t ragged_codes_k, std::size_t ragged_codes_v) {
-    return side_bytes(head.k, ragged_codes_k) + side_bytes(head.v, ragged_codes_v) + page_tail_bytes;
+std::size_t page_bytes(const HeadSpec& head, std::size_t ragged_codes_k,
+                       std::size_t ragged_codes_v) {
+    return side_bytes(head.k, ragged_codes_k) + side_bytes(head.v, ragged_codes_v) +
+           page_tail_bytes;
 }
 
 PageSide page_side(const HeadSpec& head, Side side, Page& page) {
@@ -108,17 +110,21 @@ void load_row(const SideSpec& side, const PageSide& arrays, std::uint32_t slot, 
         std::memset(image.bitmap, 0xFF, side.d / 8U);
     }
     std::memcpy(image.codes, arrays.row_codes(slot), code_bytes(image.count, side.bits));
-    std::memcpy(image.meta, arrays.meta + std::size_t{slot} * arrays.strides.meta, arrays.strides.meta);
+    std::memcpy(image.meta, arrays.meta + std::size_t{slot} * arrays.strides.meta,
+                arrays.strides.meta);
 }
 
-void store_row([[maybe_unused]] const SideSpec& side, PageSide& arrays, std::uint32_t slot, const RowImage& image) {
+void store_row([[maybe_unused]] const SideSpec& side, PageSide& arrays, std::uint32_t slot,
+               const RowImage& image) {
     MUSTAFAR_ASSERT(side.encoding != Encoding::ragged && image.count == side.keep);
     if (arrays.bitmaps != nullptr) {
         std::memcpy(arrays.bitmaps + std::size_t{slot} * arrays.strides.bitmap, image.bitmap,
                     arrays.strides.bitmap);
     }
-    std::memcpy(arrays.codes + std::size_t{slot} * arrays.strides.codes, image.codes, arrays.strides.codes);
-    std::memcpy(arrays.meta + std::size_t{slot} * arrays.strides.meta, image.meta, arrays.strides.meta);
+    std::memcpy(arrays.codes + std::size_t{slot} * arrays.strides.codes, image.codes,
+                arrays.strides.codes);
+    std::memcpy(arrays.meta + std::size_t{slot} * arrays.strides.meta, image.meta,
+                arrays.strides.meta);
 }
 
 Page* create_page(Pool& pool, const HeadSpec& head) {
@@ -144,7 +150,8 @@ void store_ragged_side(const SideSpec& side, PageSide& arrays, std::span<const R
         std::memcpy(arrays.bitmaps + std::size_t{slot} * arrays.strides.bitmap, row.bitmap,
                     arrays.strides.bitmap);
         std::memcpy(arrays.offsets + std::size_t{slot} * 2, &offset, 2);
-        std::memcpy(arrays.meta + std::size_t{slot} * arrays.strides.meta, row.meta, arrays.strides.meta);
+        std::memcpy(arrays.meta + std::size_t{slot} * arrays.strides.meta, row.meta,
+                    arrays.strides.meta);
         const std::uint32_t bytes = code_bytes(row.count, side.bits);
         std::memcpy(arrays.codes + offset, row.codes, bytes);
         offset = static_cast<std::uint16_t>(offset + bytes);
@@ -177,7 +184,8 @@ Page* build_ragged_page(Pool& pool, const HeadSpec& head, std::span<const RowIma
 
 PageUse rows_use(const SideSpec& side, std::uint64_t rows, std::uint64_t pages) {
     const RowStrides strides = row_strides(side);
-    return {rows * strides.codes, rows * strides.bitmap, rows * strides.meta + pages * strides.block_meta};
+    return {rows * strides.codes, rows * strides.bitmap,
+            rows * strides.meta + pages * strides.block_meta};
 }
 
 PageUse page_use(const HeadSpec& head, const PageRef& ref) {

@@ -16,7 +16,8 @@ constexpr std::size_t page_tail_bytes = 64; // readable bytes behind the last ar
 constexpr std::size_t max_head_dim = 256;
 constexpr std::size_t max_bitmap_bytes = max_head_dim / 8;
 constexpr std::size_t max_code_bytes = max_head_dim * 2;
-constexpr std::size_t max_meta_bytes = max_head_dim / 32 * 4; // grouped rows; channel blocks are apart
+constexpr std::size_t max_meta_bytes =
+    max_head_dim / 32 * 4; // grouped rows; channel blocks are apart
 constexpr std::size_t max_block_meta_bytes = max_head_dim * 4;
 
 // Bytes of one row by part. Strides are 0 for parts an encoding does not have.
@@ -30,12 +31,15 @@ struct RowStrides {
 RowStrides row_strides(const SideSpec& side);
 
 // Bytes that `count` codes take.
-constexpr std::uint32_t code_bytes(std::uint32_t count, std::uint32_t bits) { return (count * bits + 7) / 8; }
+constexpr std::uint32_t code_bytes(std::uint32_t count, std::uint32_t bits) {
+    return (count * bits + 7) / 8;
+}
 
 // Data bytes of one side of a page; `ragged_codes` is the sum over its rows for ragged sides.
 std::size_t side_bytes(const SideSpec& side, std::size_t ragged_codes);
 // Data bytes of a page, readable tail included.
-std::size_t page_bytes(const HeadSpec& head, std::size_t ragged_codes_k, std::size_t ragged_codes_v);
+std::size_t page_bytes(const HeadSpec& head, std::size_t ragged_codes_k,
+                       std::size_t ragged_codes_v);
 
 inline bool is_ragged(const HeadSpec& head) {
     return head.k.encoding == Encoding::ragged || head.v.encoding == Encoding::ragged;
@@ -55,10 +59,10 @@ struct RowImage {
 
 // The arrays of one side of a page.
 struct PageSide {
-    std::byte* bitmaps = nullptr;    // [32][d / 8], null when every row keeps all
-    std::byte* codes = nullptr;      // [32][stride], or ragged
-    std::byte* meta = nullptr;       // [32][stride], or the block of a channel encoding
-    std::byte* offsets = nullptr;    // ragged: u16 [32], bytes from `codes`
+    std::byte* bitmaps = nullptr; // [32][d / 8], null when every row keeps all
+    std::byte* codes = nullptr;   // [32][stride], or ragged
+    std::byte* meta = nullptr;    // [32][stride], or the block of a channel encoding
+    std::byte* offsets = nullptr; // ragged: u16 [32], bytes from `codes`
     RowStrides strides;
 
     const std::byte* row_codes(std::uint32_t slot) const;
@@ -89,6 +93,7 @@ struct PageUse {
     std::uint64_t values = 0, bitmaps = 0, meta = 0;
 };
 PageUse page_use(const HeadSpec& head, const PageRef& ref);
-PageUse rows_use(const SideSpec& side, std::uint64_t rows, std::uint64_t pages); // fixed-stride sides
+PageUse rows_use(const SideSpec& side, std::uint64_t rows,
+                 std::uint64_t pages); // fixed-stride sides
 
 } // namespace mustafar

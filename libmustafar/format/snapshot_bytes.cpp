@@ -49,7 +49,8 @@ void write_section(const WriteFn& write, Section tag, std::uint32_t index, const
 
 void SectionReader::corrupt(const std::string& text) const {
     throw Error(MUSTAFAR_CORRUPT,
-                "snapshot, section " + section_name_ + " at byte " + std::to_string(section_offset_) + ": " + text,
+                "snapshot, section " + section_name_ + " at byte " +
+                    std::to_string(section_offset_) + ": " + text,
                 {static_cast<std::int64_t>(section_offset_), 0, 0, 0});
 }
 
@@ -58,7 +59,8 @@ void SectionReader::read_exactly(void* data, std::size_t bytes, const char* what
     for (std::size_t done = 0; done < bytes;) {
         const std::size_t got = read_(at + done, bytes - done);
         if (got == 0) {
-            corrupt(std::string("the data end in its ") + what + ", at byte " + std::to_string(offset_));
+            corrupt(std::string("the data end in its ") + what + ", at byte " +
+                    std::to_string(offset_));
         }
         done += got;
         offset_ += got;
@@ -71,10 +73,15 @@ void SectionReader::read_magic() {
         std::uint32_t version, endian;
     } head{};
     read_exactly(&head, sizeof(head), "first 16 bytes");
-    if (std::memcmp(head.magic, snapshot_magic, 8) != 0) { corrupt("this is no snapshot: it does not start with \"MUSTAFAR\""); }
-    if (head.endian != endian_mark) { corrupt("the byte order mark is wrong; snapshots are little-endian"); }
+    if (std::memcmp(head.magic, snapshot_magic, 8) != 0) {
+        corrupt("this is no snapshot: it does not start with \"MUSTAFAR\"");
+    }
+    if (head.endian != endian_mark) {
+        corrupt("the byte order mark is wrong; snapshots are little-endian");
+    }
     if (head.version != snapshot_version) {
-        throw Error(MUSTAFAR_MISMATCH, "snapshot version " + std::to_string(head.version) + ", this library reads version " +
+        throw Error(MUSTAFAR_MISMATCH, "snapshot version " + std::to_string(head.version) +
+                                           ", this library reads version " +
                                            std::to_string(snapshot_version));
     }
 }
@@ -85,25 +92,31 @@ void SectionReader::open(Section tag, std::uint32_t index, std::uint64_t most) {
     SectionHeader header;
     read_exactly(&header, sizeof(header), "header");
     if (header.tag != static_cast<std::uint32_t>(tag) || header.index != index) {
-        corrupt("found section " + tag_name(header.tag) + " " + std::to_string(header.index) + " in its place");
+        corrupt("found section " + tag_name(header.tag) + " " + std::to_string(header.index) +
+                " in its place");
     }
     if (header.length > most) {
-        corrupt("length = " + std::to_string(header.length) + " exceeds the " + std::to_string(most) + " bytes it can have");
+        corrupt("length = " + std::to_string(header.length) + " exceeds the " +
+                std::to_string(most) + " bytes it can have");
     }
     payload_.clear();
     at_ = 0;
-    constexpr std::uint64_t piece = std::uint64_t{1} << 20; // a false length costs at most one piece
+    constexpr std::uint64_t piece = std::uint64_t{1}
+                                    << 20; // a false length costs at most one piece
     while (payload_.size() < header.length) {
         const std::size_t old = payload_.size();
         payload_.resize(old + static_cast<std::size_t>(std::min(piece, header.length - old)));
         read_exactly(payload_.data() + old, payload_.size() - old, "payload");
     }
-    if (section_checksum(header, payload_.data()) != header.checksum) { corrupt("the checksum does not match"); }
+    if (section_checksum(header, payload_.data()) != header.checksum) {
+        corrupt("the checksum does not match");
+    }
 }
 
 const std::byte* SectionReader::take(std::uint64_t bytes, const char* what) {
     if (bytes > left()) {
-        corrupt(std::string(what) + " needs " + std::to_string(bytes) + " bytes, " + std::to_string(left()) + " are left");
+        corrupt(std::string(what) + " needs " + std::to_string(bytes) + " bytes, " +
+                std::to_string(left()) + " are left");
     }
     const std::byte* data = payload_.data() + at_;
     at_ += static_cast<std::size_t>(bytes);

@@ -14,18 +14,19 @@
 
 namespace mustafar {
 
-static_assert(std::endian::native == std::endian::little, "snapshots are little-endian, and so are we");
+static_assert(std::endian::native == std::endian::little,
+              "snapshots are little-endian, and so are we");
 
 constexpr char snapshot_magic[8] = {'M', 'U', 'S', 'T', 'A', 'F', 'A', 'R'};
 constexpr std::uint32_t endian_mark = 0x01020304;
 
 enum class Section : std::uint32_t { // four letters, in file order
-    geometry = 0x4D4F4547, // "GEOM"
-    recipe = 0x49434552,   // "RECI"
-    model = 0x4C444F4D,    // "MODL"
-    layer = 0x5259414C,    // "LAYR", one per layer
-    head = 0x44414548,     // "HEAD", one per layer and kv head
-    end = 0x454E4F44,      // "DONE"
+    geometry = 0x4D4F4547,           // "GEOM"
+    recipe = 0x49434552,             // "RECI"
+    model = 0x4C444F4D,              // "MODL"
+    layer = 0x5259414C,              // "LAYR", one per layer
+    head = 0x44414548,               // "HEAD", one per layer and kv head
+    end = 0x454E4F44,                // "DONE"
 };
 
 struct SectionHeader {

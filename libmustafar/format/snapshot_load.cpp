@@ -13,7 +13,8 @@ namespace mustafar {
 // Friend of Cache: fills an empty cache of the right shape.
 class SnapshotReader {
   public:
-    SnapshotReader(SectionReader& reader, const LoadRequest& request) : in_(reader), request_(request) {}
+    SnapshotReader(SectionReader& reader, const LoadRequest& request)
+        : in_(reader), request_(request) {}
     Cache::Handle read();
 
   private:
@@ -25,8 +26,8 @@ class SnapshotReader {
     void read_head(Cache& cache, HeadState& head, const LayerState& layer);
     void read_positions(Cache& cache, HeadState& head, std::uint32_t rows, const LayerState& layer);
     void read_pages(Cache& cache, HeadState& head, std::uint32_t count);
-    void read_page_side(const HeadState& head, Side side, std::uint32_t rows, std::vector<RowImage>& images,
-                        std::vector<std::byte>& block_meta);
+    void read_page_side(const HeadState& head, Side side, std::uint32_t rows,
+                        std::vector<RowImage>& images, std::vector<std::byte>& block_meta);
     void read_dense(HeadState& head);
     void read_marks(Cache& cache, HeadState& head);
     void check_bitmap(const std::uint8_t* bitmap, const SideSpec& side);
@@ -57,13 +58,16 @@ Cache::Handle SnapshotReader::read() {
         check_claim();
         cache = Cache::allocate(request_.context, geometry_, recipe_, options_);
     } catch (const Error& error) {
-        if (error.code != MUSTAFAR_UNSUPPORTED && error.code != MUSTAFAR_INVALID_ARGUMENT) { throw; }
+        if (error.code != MUSTAFAR_UNSUPPORTED && error.code != MUSTAFAR_INVALID_ARGUMENT) {
+            throw;
+        }
         in_.corrupt("geometry and recipe do not fit together: " + error.text);
     }
     for (std::uint32_t l = 0; l < geometry_.layers; ++l) { read_layer(*cache, l); }
     in_.open(Section::end, 0, 8);
     const auto sections = in_.get<std::uint64_t>("section count");
-    if (sections != std::uint64_t{4} + geometry_.layers + std::uint64_t{geometry_.layers} * geometry_.kv_heads) {
+    if (sections != std::uint64_t{4} + geometry_.layers +
+                        std::uint64_t{geometry_.layers} * geometry_.kv_heads) {
         in_.corrupt("section count = " + std::to_string(sections) + " is wrong");
     }
     in_.close();
@@ -80,9 +84,10 @@ void SnapshotReader::check_claim() const {
     const std::uint64_t bytes =
         heads > most_heads ? 0 : plan(*recipe_, geometry_, options_, 0, MUSTAFAR_ALL).total;
     if (heads <= most_heads && bytes <= most_bytes) { return; }
-    throw Error(MUSTAFAR_MISMATCH, "the snapshot names " + std::to_string(heads) + " kv heads" +
-                                       (bytes > 0 ? " that take " + std::to_string(bytes) + " B while empty" : "") +
-                                       "; pass its geometry to load a cache of that size");
+    throw Error(MUSTAFAR_MISMATCH,
+                "the snapshot names " + std::to_string(heads) + " kv heads" +
+                    (bytes > 0 ? " that take " + std::to_string(bytes) + " B while empty" : "") +
+                    "; pass its geometry to load a cache of that size");
 }
 
 void SnapshotReader::read_geometry() {
@@ -95,14 +100,19 @@ void SnapshotReader::read_geometry() {
         check_geometry(geometry_);
     } catch (const Error& error) { in_.corrupt(error.text); }
     if (field[7] > 1) { in_.corrupt("flags = " + std::to_string(field[7]) + " are unknown"); }
-    if (field[6] == 0 || field[6] > 0x7FFFFFFFU) { in_.corrupt("max_tokens = " + std::to_string(field[6]) + " is out of range"); }
+    if (field[6] == 0 || field[6] > 0x7FFFFFFFU) {
+        in_.corrupt("max_tokens = " + std::to_string(field[6]) + " is out of range");
+    }
     options_ = {field[6], 0, field[7] == 1};
     if (request_.geometry && !(*request_.geometry == geometry_)) {
-        throw Error(MUSTAFAR_MISMATCH, "geometry: the snapshot has layers, q_heads, kv_heads, head_dim_k, head_dim_v, dtype = " +
-                                           std::to_string(geometry_.layers) + ", " + std::to_string(geometry_.q_heads) + ", " +
-                                           std::to_string(geometry_.kv_heads) + ", " + std::to_string(geometry_.head_dim_k) + ", " +
-                                           std::to_string(geometry_.head_dim_v) + ", " + std::to_string(field[5]) +
-                                           "; another was given");
+        throw Error(MUSTAFAR_MISMATCH, "geometry: the snapshot has layers, q_heads, kv_heads, "
+                                       "head_dim_k, head_dim_v, dtype = " +
+                                           std::to_string(geometry_.layers) + ", " +
+                                           std::to_string(geometry_.q_heads) + ", " +
+                                           std::to_string(geometry_.kv_heads) + ", " +
+                                           std::to_string(geometry_.head_dim_k) + ", " +
+                                           std::to_string(geometry_.head_dim_v) + ", " +
+                                           std::to_string(field[5]) + "; another was given");
     }
     if (!request_.options) { return; }
     if (request_.options->automatic != options_.automatic) {
@@ -122,7 +132,8 @@ void SnapshotReader::read_recipe() {
     } catch (const Error& error) { in_.corrupt("the recipe is not valid: " + error.text); }
     if (recipe_->json() != text) { in_.corrupt("the recipe is not in canonical form"); }
     if (request_.recipe != nullptr && request_.recipe->digest() != recipe_->digest()) {
-        throw Error(MUSTAFAR_MISMATCH, "recipe: the snapshot has digest " + recipe_->digest() + ", given was " + request_.recipe->digest());
+        throw Error(MUSTAFAR_MISMATCH, "recipe: the snapshot has digest " + recipe_->digest() +
+                                           ", given was " + request_.recipe->digest());
     }
 }
 
@@ -131,7 +142,8 @@ void SnapshotReader::read_model() {
     const std::string text = in_.text();
     if (text.find('\0') != std::string::npos) { in_.corrupt("model_id holds a NUL"); }
     if (request_.model_id && *request_.model_id != text) {
-        throw Error(MUSTAFAR_MISMATCH, "model_id: the snapshot has \"" + text + "\", given was \"" + *request_.model_id + "\"");
+        throw Error(MUSTAFAR_MISMATCH, "model_id: the snapshot has \"" + text + "\", given was \"" +
+                                           *request_.model_id + "\"");
     }
 }
 
@@ -142,11 +154,15 @@ void SnapshotReader::read_layer(Cache& cache, std::uint32_t index) {
     layer.tentative = in_.get<std::uint32_t>("tentative");
     in_.close();
     const std::uint64_t length = std::uint64_t{layer.committed} + layer.tentative;
-    if (length > 0x7FFFFFFFU) { in_.corrupt("length = " + std::to_string(length) + " is out of range"); }
+    if (length > 0x7FFFFFFFU) {
+        in_.corrupt("length = " + std::to_string(length) + " is out of range");
+    }
     if (length > options_.max_tokens) {
-        throw Error(MUSTAFAR_CAPACITY, "layer " + std::to_string(index) + " of the snapshot holds " + std::to_string(length) +
-                                           " tokens, max_tokens = " + std::to_string(options_.max_tokens) + "; raise it",
-                    {static_cast<std::int64_t>(length), 0, options_.max_tokens});
+        throw Error(
+            MUSTAFAR_CAPACITY,
+            "layer " + std::to_string(index) + " of the snapshot holds " + std::to_string(length) +
+                " tokens, max_tokens = " + std::to_string(options_.max_tokens) + "; raise it",
+            {static_cast<std::int64_t>(length), 0, options_.max_tokens});
     }
     cache.layers_[index] = layer;
     for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
@@ -159,8 +175,8 @@ void SnapshotReader::read_layer(Cache& cache, std::uint32_t index) {
 
 std::uint64_t SnapshotReader::most_head_bytes(const HeadSpec& spec, std::uint64_t rows) const {
     // Per row: dense or packed, marks, position, and a page of its own with its valid word and channel scales.
-    const std::uint64_t row = 2ULL * (spec.k.d + spec.v.d) + (spec.k.d + spec.v.d) / 8U + max_meta_bytes * 2 + 1 + 4 + 4 +
-                              row_strides(spec.k).block_meta;
+    const std::uint64_t row = 2ULL * (spec.k.d + spec.v.d) + (spec.k.d + spec.v.d) / 8U +
+                              max_meta_bytes * 2 + 1 + 4 + 4 + row_strides(spec.k).block_meta;
     return 24 + spec.k.d * 4ULL + (spec.k.d + spec.v.d) / 8U + rows * row;
 }
 
@@ -172,49 +188,69 @@ void SnapshotReader::read_head(Cache& cache, HeadState& head, const LayerState& 
     head.evicted = in_.get<std::uint64_t>("evicted");
     const std::uint64_t rows = std::uint64_t{body} + dense;
     const bool positions = (flags & head_has_positions) != 0;
-    if (rows > layer.length() || (!positions && rows != layer.length()) || dense < layer.tentative) {
-        in_.corrupt("body_rows + dense_rows = " + std::to_string(rows) + " does not fit a length of " + std::to_string(layer.length()));
+    if (rows > layer.length() || (!positions && rows != layer.length()) ||
+        dense < layer.tentative) {
+        in_.corrupt("body_rows + dense_rows = " + std::to_string(rows) +
+                    " does not fit a length of " + std::to_string(layer.length()));
     }
-    if ((flags & ~head_all_flags) != 0) { in_.corrupt("flags = " + std::to_string(flags) + " are unknown"); }
-    if (body > 0 && dense < cache.window_.sink) { in_.corrupt("a body stands behind fewer than sink rows"); }
+    if ((flags & ~head_all_flags) != 0) {
+        in_.corrupt("flags = " + std::to_string(flags) + " are unknown");
+    }
+    if (body > 0 && dense < cache.window_.sink) {
+        in_.corrupt("a body stands behind fewer than sink rows");
+    }
     if (!positions && head.evicted != 0) { in_.corrupt("evicted rows without positions"); }
     const bool given = head.spec.k.centre_at >= 0;
     const bool centre = (flags & head_has_centre) != 0;
     if (centre && !head.spec.k.centred) { in_.corrupt("a centre, but the recipe has none"); }
-    if (head.spec.k.centred && !centre && (body > 0 || given)) { in_.corrupt("the centre is missing"); }
+    if (head.spec.k.centred && !centre && (body > 0 || given)) {
+        in_.corrupt("the centre is missing");
+    }
     if (positions) { read_positions(cache, head, static_cast<std::uint32_t>(rows), layer); }
     if (centre) {
         const std::byte* bytes = in_.take(head.centre.bytes(), "centre");
-        if (given && std::memcmp(bytes, head.centre.data(), head.centre.bytes()) != 0) { in_.corrupt("the centre is not the recipe's"); }
+        if (given && std::memcmp(bytes, head.centre.data(), head.centre.bytes()) != 0) {
+            in_.corrupt("the centre is not the recipe's");
+        }
         std::memcpy(head.centre.data(), bytes, head.centre.bytes());
         for (const float value : head.centre) {
-            if (!(std::fabs(value) <= 32752.0F)) { in_.corrupt("a value of the centre is out of range"); }
+            if (!(std::fabs(value) <= 32752.0F)) {
+                in_.corrupt("a value of the centre is out of range");
+            }
         }
         head.centre_frozen = true;
     }
     for (const Side side : {Side::k, Side::v}) {
         const auto which = static_cast<int>(side);
         if ((flags & (head_has_k_mask << which)) == 0) { continue; }
-        if (head.channel_mask[which].empty()) { in_.corrupt("a channel mask, but the recipe prunes no channels"); }
-        std::memcpy(head.channel_mask[which].data(), in_.take(head.channel_mask[which].bytes(), "channel mask"),
+        if (head.channel_mask[which].empty()) {
+            in_.corrupt("a channel mask, but the recipe prunes no channels");
+        }
+        std::memcpy(head.channel_mask[which].data(),
+                    in_.take(head.channel_mask[which].bytes(), "channel mask"),
                     head.channel_mask[which].bytes());
         check_bitmap(head.channel_mask[which].data(), head.spec.side(side));
         head.mask_frozen[which] = true;
     }
     head.body_rows = 0; // grows with the pages
     read_pages(cache, head, pages);
-    if (head.body_rows != body) { in_.corrupt("body_rows = " + std::to_string(body) + ", its pages hold " + std::to_string(head.body_rows)); }
+    if (head.body_rows != body) {
+        in_.corrupt("body_rows = " + std::to_string(body) + ", its pages hold " +
+                    std::to_string(head.body_rows));
+    }
     head.dense_rows = dense;
     const std::uint32_t slots = window_slots(first_window_slots(cache.window_, options_), dense);
     if (slots != head.slots) {
-        head.window = Buffer<std::uint16_t>(cache.memory(), std::size_t{slots} * (head.spec.k.d + head.spec.v.d));
+        head.window = Buffer<std::uint16_t>(cache.memory(),
+                                            std::size_t{slots} * (head.spec.k.d + head.spec.v.d));
         head.slots = slots;
     }
     read_dense(head);
     if ((flags & head_has_marks) != 0) { read_marks(cache, head); }
 }
 
-void SnapshotReader::read_positions(Cache& cache, HeadState& head, std::uint32_t rows, const LayerState& layer) {
+void SnapshotReader::read_positions(Cache& cache, HeadState& head, std::uint32_t rows,
+                                    const LayerState& layer) {
     const std::byte* bytes = in_.take(std::uint64_t{rows} * 4, "positions");
     head.positions = Buffer<std::int32_t>(cache.memory(), position_slots(rows));
     std::memcpy(head.positions.data(), bytes, std::size_t{rows} * 4);
@@ -222,7 +258,8 @@ void SnapshotReader::read_positions(Cache& cache, HeadState& head, std::uint32_t
     for (std::uint32_t r = 0; r < rows; ++r) {
         const std::int64_t position = head.positions[r];
         if (position <= last || position >= layer.length()) {
-            in_.corrupt("positions[" + std::to_string(r) + "] = " + std::to_string(position) + " does not ascend below the length");
+            in_.corrupt("positions[" + std::to_string(r) + "] = " + std::to_string(position) +
+                        " does not ascend below the length");
         }
         if (rows - r <= layer.tentative && position != std::int64_t{layer.length()} - (rows - r)) {
             in_.corrupt("a tentative token is missing");
@@ -236,8 +273,10 @@ void SnapshotReader::read_pages(Cache& cache, HeadState& head, std::uint32_t cou
     for (std::uint32_t p = 0; p < count; ++p) {
         const auto valid = in_.get<std::uint32_t>("valid");
         const auto rows = static_cast<std::uint32_t>(std::popcount(valid));
-        if (rows == 0 || (!holes && (valid != first_slots(rows) || (rows < page_rows && p + 1 < count)))) {
-            in_.corrupt("page " + std::to_string(p) + ": valid = " + std::to_string(valid) + " is not canonical");
+        if (rows == 0 ||
+            (!holes && (valid != first_slots(rows) || (rows < page_rows && p + 1 < count)))) {
+            in_.corrupt("page " + std::to_string(p) + ": valid = " + std::to_string(valid) +
+                        " is not canonical");
         }
         if (p >= head.pages.size()) { // grows with what is really there
             Buffer<PageRef> table(cache.memory(), table_slots(p + 1));
@@ -259,31 +298,43 @@ void SnapshotReader::read_pages(Cache& cache, HeadState& head, std::uint32_t cou
                 if (((valid >> slot) & 1U) != 0) { slots[side][slot] = images[side][i++]; }
             }
         }
-        Page* page = is_ragged(head.spec) ? build_ragged_page(cache.pool(), head.spec, slots[0], slots[1])
-                                          : create_page(cache.pool(), head.spec);
+        Page* page = is_ragged(head.spec)
+                         ? build_ragged_page(cache.pool(), head.spec, slots[0], slots[1])
+                         : create_page(cache.pool(), head.spec);
         head.pages[head.page_count++] = PageRef{page, valid, 0};
         head.body_rows += rows;
         for (const Side side : {Side::k, Side::v}) {
             PageSide arrays = page_side(head.spec, side, *page);
             for (std::uint32_t slot = 0; slot < page_rows && !is_ragged(head.spec); ++slot) {
-                if (((valid >> slot) & 1U) != 0) { store_row(head.spec.side(side), arrays, slot, slots[static_cast<int>(side)][slot]); }
+                if (((valid >> slot) & 1U) != 0) {
+                    store_row(head.spec.side(side), arrays, slot,
+                              slots[static_cast<int>(side)][slot]);
+                }
             }
-            if (arrays.strides.block_meta != 0) { std::memcpy(arrays.meta, block_meta.data(), block_meta.size()); }
+            if (arrays.strides.block_meta != 0) {
+                std::memcpy(arrays.meta, block_meta.data(), block_meta.size());
+            }
         }
     }
 }
 
-void SnapshotReader::read_page_side(const HeadState& head, Side side, std::uint32_t rows, std::vector<RowImage>& images,
+void SnapshotReader::read_page_side(const HeadState& head, Side side, std::uint32_t rows,
+                                    std::vector<RowImage>& images,
                                     std::vector<std::byte>& block_meta) {
     const SideSpec& spec = head.spec.side(side);
     const RowStrides strides = row_strides(spec);
     images.assign(rows, RowImage{});
     for (RowImage& image : images) {
         std::memset(image.bitmap, 0xFF, spec.d / 8U);
-        if (strides.bitmap != 0) { std::memcpy(image.bitmap, in_.take(strides.bitmap, "bitmap"), strides.bitmap); }
-        for (std::size_t i = 0; i < spec.d / 8U; ++i) { image.count += static_cast<std::uint32_t>(std::popcount(image.bitmap[i])); }
+        if (strides.bitmap != 0) {
+            std::memcpy(image.bitmap, in_.take(strides.bitmap, "bitmap"), strides.bitmap);
+        }
+        for (std::size_t i = 0; i < spec.d / 8U; ++i) {
+            image.count += static_cast<std::uint32_t>(std::popcount(image.bitmap[i]));
+        }
         if (spec.encoding != Encoding::ragged && image.count != spec.keep) {
-            in_.corrupt("a row keeps " + std::to_string(image.count) + " elements, its encoding keeps " + std::to_string(spec.keep));
+            in_.corrupt("a row keeps " + std::to_string(image.count) +
+                        " elements, its encoding keeps " + std::to_string(spec.keep));
         }
     }
     for (RowImage& image : images) {
@@ -307,7 +358,8 @@ void SnapshotReader::read_page_side(const HeadState& head, Side side, std::uint3
 
 float SnapshotReader::magnitude_limit(const SideSpec& side) const {
     if (side.centred) { return 65504.0F; }
-    return geometry_.store == Dtype::f16 || side.bits < 16 ? 65504.0F : std::numeric_limits<float>::max();
+    return geometry_.store == Dtype::f16 || side.bits < 16 ? 65504.0F
+                                                           : std::numeric_limits<float>::max();
 }
 
 void SnapshotReader::check_row(const SideSpec& side, const RowImage& image) {
@@ -315,12 +367,16 @@ void SnapshotReader::check_row(const SideSpec& side, const RowImage& image) {
         for (std::uint32_t i = 0; i < image.count; ++i) {
             std::uint16_t half = 0;
             std::memcpy(&half, image.codes + std::size_t{i} * 2, 2);
-            if (!(std::fabs(load_half(half, geometry_.store)) <= magnitude_limit(side))) { in_.corrupt("a packed value is out of range"); }
+            if (!(std::fabs(load_half(half, geometry_.store)) <= magnitude_limit(side))) {
+                in_.corrupt("a packed value is out of range");
+            }
         }
         return;
     }
     const std::uint32_t used = image.count * side.bits % 8;
-    if (used != 0 && (image.codes[image.count * side.bits / 8] >> used) != 0) { in_.corrupt("bits behind the last code are set"); }
+    if (used != 0 && (image.codes[image.count * side.bits / 8] >> used) != 0) {
+        in_.corrupt("bits behind the last code are set");
+    }
 }
 
 void SnapshotReader::check_affine(const std::byte* pairs, std::size_t count) {
@@ -336,9 +392,12 @@ void SnapshotReader::check_affine(const std::byte* pairs, std::size_t count) {
 
 void SnapshotReader::check_bitmap(const std::uint8_t* bitmap, const SideSpec& side) {
     std::uint32_t count = 0;
-    for (std::size_t i = 0; i < side.d / 8U; ++i) { count += static_cast<std::uint32_t>(std::popcount(bitmap[i])); }
+    for (std::size_t i = 0; i < side.d / 8U; ++i) {
+        count += static_cast<std::uint32_t>(std::popcount(bitmap[i]));
+    }
     if (side.encoding != Encoding::ragged && count != side.keep) {
-        in_.corrupt("a mask keeps " + std::to_string(count) + " elements, the recipe keeps " + std::to_string(side.keep));
+        in_.corrupt("a mask keeps " + std::to_string(count) + " elements, the recipe keeps " +
+                    std::to_string(side.keep));
     }
 }
 
@@ -346,28 +405,36 @@ void SnapshotReader::read_dense(HeadState& head) {
     for (const Side side : {Side::k, Side::v}) {
         const SideSpec& spec = head.spec.side(side);
         const std::size_t count = std::size_t{head.dense_rows} * spec.d;
-        std::uint16_t* to = head.window.data() + (side == Side::k ? 0 : std::size_t{head.slots} * head.spec.k.d);
+        std::uint16_t* to =
+            head.window.data() + (side == Side::k ? 0 : std::size_t{head.slots} * head.spec.k.d);
         if (count == 0) { continue; }
         std::memcpy(to, in_.take(count * 2, "dense rows"), count * 2);
         const float most = spec.centred ? 32752.0F : magnitude_limit(spec);
         for (std::size_t i = 0; i < count; ++i) {
-            if (!(std::fabs(load_half(to[i], geometry_.store)) <= most)) { in_.corrupt("a dense value is out of range"); }
+            if (!(std::fabs(load_half(to[i], geometry_.store)) <= most)) {
+                in_.corrupt("a dense value is out of range");
+            }
         }
     }
 }
 
 void SnapshotReader::read_marks(Cache& cache, HeadState& head) {
     const std::size_t row_bytes[2] = {head.spec.k.d / 8U, head.spec.v.d / 8U};
-    head.marks = Buffer<std::uint8_t>(cache.memory(), head.slots * (1 + row_bytes[0] + row_bytes[1]));
-    if (head.dense_rows > 0) { std::memcpy(head.marks.data(), in_.take(head.dense_rows, "marks"), head.dense_rows); }
-    std::uint8_t* bits[2] = {head.marks.data() + head.slots, head.marks.data() + head.slots * (1 + row_bytes[0])};
+    head.marks =
+        Buffer<std::uint8_t>(cache.memory(), head.slots * (1 + row_bytes[0] + row_bytes[1]));
+    if (head.dense_rows > 0) {
+        std::memcpy(head.marks.data(), in_.take(head.dense_rows, "marks"), head.dense_rows);
+    }
+    std::uint8_t* bits[2] = {head.marks.data() + head.slots,
+                             head.marks.data() + head.slots * (1 + row_bytes[0])};
     bool any = false;
     for (int side = 0; side < 2; ++side) {
         for (std::uint32_t slot = 0; slot < head.dense_rows; ++slot) {
             if (head.marks[slot] > 3) { in_.corrupt("a mark has unknown bits"); }
             if (((head.marks[slot] >> side) & 1U) == 0) { continue; }
             any = true;
-            std::memcpy(bits[side] + slot * row_bytes[side], in_.take(row_bytes[side], "mark"), row_bytes[side]);
+            std::memcpy(bits[side] + slot * row_bytes[side], in_.take(row_bytes[side], "mark"),
+                        row_bytes[side]);
         }
     }
     if (!any) { in_.corrupt("marks without a marked row"); }

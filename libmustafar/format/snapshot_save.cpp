@@ -18,7 +18,8 @@ void put_page_side(Payload& payload, const HeadSpec& spec, Side side, const Page
     };
     if (arrays.bitmaps != nullptr) {
         each([&](std::uint32_t slot) {
-            payload.append(arrays.bitmaps + std::size_t{slot} * arrays.strides.bitmap, arrays.strides.bitmap);
+            payload.append(arrays.bitmaps + std::size_t{slot} * arrays.strides.bitmap,
+                           arrays.strides.bitmap);
         });
     }
     each([&](std::uint32_t slot) {
@@ -27,7 +28,8 @@ void put_page_side(Payload& payload, const HeadSpec& spec, Side side, const Page
     if (arrays.strides.block_meta != 0) { payload.append(arrays.meta, arrays.strides.block_meta); }
     if (arrays.strides.meta != 0) {
         each([&](std::uint32_t slot) {
-            payload.append(arrays.meta + std::size_t{slot} * arrays.strides.meta, arrays.strides.meta);
+            payload.append(arrays.meta + std::size_t{slot} * arrays.strides.meta,
+                           arrays.strides.meta);
         });
     }
 }
@@ -52,7 +54,9 @@ void put_head(Payload& payload, const HeadState& head) {
     payload.put(flags);
     payload.put(head.page_count);
     payload.put(head.evicted);
-    if ((flags & head_has_positions) != 0) { payload.append(head.positions.data(), std::size_t{head.rows()} * 4); }
+    if ((flags & head_has_positions) != 0) {
+        payload.append(head.positions.data(), std::size_t{head.rows()} * 4);
+    }
     if ((flags & head_has_centre) != 0) { payload.append(head.centre.data(), head.centre.bytes()); }
     for (int side = 0; side < 2; ++side) {
         if ((flags & (head_has_k_mask << side)) != 0) {
@@ -66,7 +70,8 @@ void put_head(Payload& payload, const HeadState& head) {
     }
     const std::uint16_t* k = head.window.data();
     payload.append(k, std::size_t{head.dense_rows} * head.spec.k.d * 2);
-    payload.append(k + std::size_t{head.slots} * head.spec.k.d, std::size_t{head.dense_rows} * head.spec.v.d * 2);
+    payload.append(k + std::size_t{head.slots} * head.spec.k.d,
+                   std::size_t{head.dense_rows} * head.spec.v.d * 2);
     if ((flags & head_has_marks) != 0) { put_marks(payload, head); }
 }
 
@@ -78,9 +83,10 @@ void save_snapshot(const Cache& cache, const std::string& model_id, const WriteF
     const std::uint32_t head[2] = {snapshot_version, endian_mark};
     write(head, sizeof(head));
     Payload payload;
-    for (const std::uint32_t value : {g.layers, g.q_heads, g.kv_heads, g.head_dim_k, g.head_dim_v,
-                                      static_cast<std::uint32_t>(g.store), cache.options().max_tokens,
-                                      cache.options().automatic ? 1U : 0U}) {
+    for (const std::uint32_t value :
+         {g.layers, g.q_heads, g.kv_heads, g.head_dim_k, g.head_dim_v,
+          static_cast<std::uint32_t>(g.store), cache.options().max_tokens,
+          cache.options().automatic ? 1U : 0U}) {
         payload.put(value);
     }
     write_section(write, Section::geometry, 0, payload);
@@ -102,7 +108,8 @@ void save_snapshot(const Cache& cache, const std::string& model_id, const WriteF
         }
     }
     payload.clear();
-    payload.put(std::uint64_t{4} + g.layers + std::uint64_t{g.layers} * g.kv_heads); // sections, this one included
+    payload.put(std::uint64_t{4} + g.layers +
+                std::uint64_t{g.layers} * g.kv_heads); // sections, this one included
     write_section(write, Section::end, 0, payload);
 }
 

@@ -23,7 +23,7 @@ struct Tile { // up to 32 rows that lie together
     const PageRef* page = nullptr;
     std::uint32_t first = 0; // dense slot
     std::uint32_t count = 0;
-    std::uint32_t row = 0;   // index of its first row
+    std::uint32_t row = 0; // index of its first row
 };
 
 struct Query {
@@ -36,13 +36,13 @@ struct Query {
     double dropped = 0.0;
 };
 
-struct Scratch { // laid out in the call's workspace
-    double* keys;    // [32, d_k]
-    double* values;  // [32, d_v]
-    double* q;       // [block_queries, d_k]
-    double* out;     // [block_queries, d_v]
-    double* scores;  // [block_queries, 32]
-    Query* queries;  // [block_queries]
+struct Scratch {    // laid out in the call's workspace
+    double* keys;   // [32, d_k]
+    double* values; // [32, d_v]
+    double* q;      // [block_queries, d_k]
+    double* out;    // [block_queries, d_v]
+    double* scores; // [block_queries, 32]
+    Query* queries; // [block_queries]
 };
 
 Scratch scratch_of(const AttendArgs& args) {
@@ -56,7 +56,8 @@ Scratch scratch_of(const AttendArgs& args) {
     s.out = s.q + block_queries * dk;
     s.scores = s.out + block_queries * dv;
     s.queries = reinterpret_cast<Query*>(s.scores + std::size_t{block_queries} * page_rows);
-    MUSTAFAR_ASSERT(reinterpret_cast<std::byte*>(s.queries + block_queries) <= args.work + work_bytes);
+    MUSTAFAR_ASSERT(reinterpret_cast<std::byte*>(s.queries + block_queries) <=
+                    args.work + work_bytes);
     return s;
 }
 
@@ -117,7 +118,8 @@ void add_to_sum(Query& query, double score) {
     query.sum += std::exp(score - query.max);
 }
 
-void load_queries(const AttendArgs& args, const Scratch& s, std::uint32_t first, std::uint32_t count) {
+void load_queries(const AttendArgs& args, const Scratch& s, std::uint32_t first,
+                  std::uint32_t count) {
     const std::size_t d = args.head.spec->k.d;
     for (std::uint32_t i = 0; i < count; ++i) {
         Query& query = s.queries[i];
@@ -129,7 +131,8 @@ void load_queries(const AttendArgs& args, const Scratch& s, std::uint32_t first,
         query.index[2] = std::int64_t{args.kv_head} * args.group + (first + i) % args.group;
         const std::int64_t at = offset(*args.q, query);
         for (std::size_t c = 0; c < d; ++c) {
-            s.q[i * d + c] = load_element(*args.q, at + static_cast<std::int64_t>(c) * args.q->strides[3]);
+            s.q[i * d + c] =
+                load_element(*args.q, at + static_cast<std::int64_t>(c) * args.q->strides[3]);
         }
         if (args.sinks != nullptr) {
             add_to_sum(query, load_element(*args.sinks, query.index[2] * args.sinks->strides[0]));
@@ -196,7 +199,9 @@ void add_values(const AttendArgs& args, const Scratch& s, std::uint32_t queries)
             for (std::uint32_t t = 0; t < tile.count; ++t) {
                 const double weight = s.scores[i * page_rows + t];
                 if (weight == 0.0) { continue; }
-                for (std::size_t c = 0; c < d; ++c) { s.out[i * d + c] += weight * s.values[t * d + c]; }
+                for (std::size_t c = 0; c < d; ++c) {
+                    s.out[i * d + c] += weight * s.values[t * d + c];
+                }
             }
         }
     });
@@ -213,7 +218,8 @@ void store_results(const AttendArgs& args, const Scratch& s, std::uint32_t queri
         const Query& query = s.queries[i];
         const std::int64_t at = offset(*args.out, query);
         for (std::size_t c = 0; c < d; ++c) {
-            store_element(*args.out, at + static_cast<std::int64_t>(c) * args.out->strides[3], s.out[i * d + c]);
+            store_element(*args.out, at + static_cast<std::int64_t>(c) * args.out->strides[3],
+                          s.out[i * d + c]);
         }
         if (args.lse != nullptr) { store_element(*args.lse, offset(*args.lse, query), query.lse); }
         if (args.dropped != nullptr) {
@@ -221,7 +227,8 @@ void store_results(const AttendArgs& args, const Scratch& s, std::uint32_t queri
         }
         if (args.weights == nullptr) { continue; }
         for (std::int64_t row = args.head.rows(); row < args.weights->shape[3]; ++row) {
-            store_element(*args.weights, offset(*args.weights, query) + row * args.weights->strides[3], 0.0);
+            store_element(*args.weights,
+                          offset(*args.weights, query) + row * args.weights->strides[3], 0.0);
         }
     }
 }

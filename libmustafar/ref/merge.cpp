@@ -26,10 +26,14 @@ void merge_one(const MergeArgs& args, const std::int64_t* index, std::uint32_t d
     const double weight_b = empty ? 0.0 : std::exp(b - lse);
     const std::int64_t d = args.out->shape[dims];
     for (std::int64_t c = 0; c < d; ++c) {
-        const auto at = [&](const mustafar_tensor& t) { return offset(t, index, dims) + c * t.strides[dims]; };
+        const auto at = [&](const mustafar_tensor& t) {
+            return offset(t, index, dims) + c * t.strides[dims];
+        };
         // A part without rows has weight 0; whatever its out holds must not matter.
-        const double part_a = weight_a == 0.0 ? 0.0 : weight_a * load_element(*args.out_a, at(*args.out_a));
-        const double part_b = weight_b == 0.0 ? 0.0 : weight_b * load_element(*args.out_b, at(*args.out_b));
+        const double part_a =
+            weight_a == 0.0 ? 0.0 : weight_a * load_element(*args.out_a, at(*args.out_a));
+        const double part_b =
+            weight_b == 0.0 ? 0.0 : weight_b * load_element(*args.out_b, at(*args.out_b));
         store_element(*args.out, at(*args.out), part_a + part_b);
     }
     store_element(*args.lse, offset(*args.lse, index, dims), lse);

@@ -31,7 +31,8 @@ std::uint32_t encode(float value, const Affine& affine, std::uint32_t bits) {
     const float scale = f16_to_f32(affine.scale);
     if (scale == 0.0F) { return 0; }
     const float level = std::nearbyint((value - f16_to_f32(affine.zero)) / scale);
-    return static_cast<std::uint32_t>(std::clamp(level, 0.0F, static_cast<float>((1U << bits) - 1U)));
+    return static_cast<std::uint32_t>(
+        std::clamp(level, 0.0F, static_cast<float>((1U << bits) - 1U)));
 }
 
 // Code i of a row: lowest bits first, never across a byte, since bits divides 8.
@@ -64,12 +65,13 @@ void pack_halves(const PackArgs& args, const std::vector<float>& kept, RowImage&
 // One scale and zero per `group` neighbouring kept values.
 void pack_codes(const PackArgs& args, const std::vector<float>& kept, RowImage& image) {
     const std::uint32_t bits = args.side->bits;
-    const std::size_t group = args.side->group != 0 ? args.side->group : std::max<std::size_t>(1, kept.size());
+    const std::size_t group =
+        args.side->group != 0 ? args.side->group : std::max<std::size_t>(1, kept.size());
     for (std::size_t first = 0, index = 0; first < kept.size(); first += group, ++index) {
         const std::size_t end = std::min(first + group, kept.size());
-        const Affine affine =
-            fit({kept.begin() + static_cast<std::ptrdiff_t>(first), kept.begin() + static_cast<std::ptrdiff_t>(end)},
-                bits);
+        const Affine affine = fit({kept.begin() + static_cast<std::ptrdiff_t>(first),
+                                   kept.begin() + static_cast<std::ptrdiff_t>(end)},
+                                  bits);
         put_affine(image.meta, index, affine);
         for (std::size_t i = first; i < end; ++i) {
             put_code(image.codes, i, encode(kept[i], affine, bits), bits);
@@ -87,7 +89,8 @@ void pack_channels(const PackArgs& args) {
         const Affine affine = fit(column, args.side->bits);
         put_affine(args.block_meta, c, affine);
         for (std::size_t row = 0; row < rows; ++row) {
-            put_code(args.images[row].codes, c, encode(column[row], affine, args.side->bits), args.side->bits);
+            put_code(args.images[row].codes, c, encode(column[row], affine, args.side->bits),
+                     args.side->bits);
         }
     }
 }

@@ -43,7 +43,8 @@ void token_topk(const PruneArgs& args, std::size_t rows) {
         for (std::size_t c = 0; c < args.d; ++c) { scores[c] = score(args, row, c); }
         const auto order = ranked(scores);
         for (std::size_t i = 0; i < args.d; ++i) {
-            const bool tied = args.rule.paper && scores[order[i]] == scores[order[args.rule.keep - 1U]];
+            const bool tied =
+                args.rule.paper && scores[order[i]] == scores[order[args.rule.keep - 1U]];
             if (i < args.rule.keep || tied) { keep(args, row, order[i]); }
         }
     }
@@ -54,7 +55,9 @@ void n_m(const PruneArgs& args, std::size_t rows) {
     std::vector<float> scores(args.rule.of);
     for (std::size_t row = 0; row < rows; ++row) {
         for (std::size_t first = 0; first < args.d; first += args.rule.of) {
-            for (std::size_t c = 0; c < args.rule.of; ++c) { scores[c] = score(args, row, first + c); }
+            for (std::size_t c = 0; c < args.rule.of; ++c) {
+                scores[c] = score(args, row, first + c);
+            }
             const auto order = ranked(scores);
             for (std::size_t i = 0; i < args.rule.keep; ++i) { keep(args, row, first + order[i]); }
         }
@@ -102,16 +105,23 @@ void threshold(const PruneArgs& args, std::size_t rows) {
 
 void prune_ref(const PruneArgs& args) {
     const std::size_t rows = args.values.size() / args.d;
-    std::memset(args.bitmaps.data(), args.rule.method == Method::none ? 0xFF : 0, args.bitmaps.size());
+    std::memset(args.bitmaps.data(), args.rule.method == Method::none ? 0xFF : 0,
+                args.bitmaps.size());
     switch (args.rule.method) {
-    case Method::token_topk: return token_topk(args, rows);
-    case Method::n_m: return n_m(args, rows);
-    case Method::channels: return channels(args, rows);
-    case Method::channel_topk: return channel_topk(args, rows);
-    case Method::threshold: return threshold(args, rows);
+    case Method::token_topk:
+        return token_topk(args, rows);
+    case Method::n_m:
+        return n_m(args, rows);
+    case Method::channels:
+        return channels(args, rows);
+    case Method::channel_topk:
+        return channel_topk(args, rows);
+    case Method::threshold:
+        return threshold(args, rows);
     case Method::none:
     case Method::mask:
-    case Method::recipe: return;
+    case Method::recipe:
+        return;
     }
 }
 

@@ -71,7 +71,8 @@ void unpack_dense(const UnpackArgs& args, const SideSpec& side, const float* cen
             const bool dropped = mark != nullptr && !bit(mark, c);
             const double mu = centre != nullptr ? centre[c] : 0.0;
             args.values[std::size_t{i} * side.d + c] =
-                dropped ? mu : static_cast<double>(load_half(rows[slot * side.d + c], args.head->store));
+                dropped ? mu
+                        : static_cast<double>(load_half(rows[slot * side.d + c], args.head->store));
         }
         if (args.bitmaps == nullptr) { continue; }
         std::uint8_t* out = args.bitmaps + std::size_t{i} * (side.d / 8U);
