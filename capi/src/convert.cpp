@@ -94,7 +94,8 @@ void check_reach(const mustafar_tensor& tensor, const std::string& name) {
     }
 }
 
-// Outputs: distinct elements at distinct places. Sorted by stride, each dimension must step over the smaller ones.
+// Outputs: distinct elements at distinct places. Sorted by stride, each dimension must step over
+// the smaller ones.
 void check_no_overlap(const mustafar_tensor& tensor, const std::string& name) {
     std::vector<std::pair<std::int64_t, std::int64_t>> dims; // stride, shape
     for (std::uint32_t i = 0; i < tensor.ndim; ++i) {

@@ -53,8 +53,8 @@ void require(const T* pointer, const char* name) {
     if (pointer == nullptr) { refuse(std::string(name) + " = NULL"); }
 }
 
-// Reads a caller's struct of any age into ours: missing fields are zero; fields we do not know must be zero.
-// `least` is the size of its first release.
+// Reads a caller's struct of any age into ours: missing fields are zero; fields we do not know must
+// be zero. `least` is the size of its first release.
 template <typename T>
 T read_struct(const T* given, std::size_t least, const char* name) {
     T read{};
@@ -77,7 +77,8 @@ T read_struct(const T* given, std::size_t least, const char* name) {
     return read;
 }
 
-// Checks an output struct before work is done; `write_struct` fills it up to the caller's size afterwards.
+// Checks an output struct before work is done; `write_struct` fills it up to the caller's size
+// afterwards.
 template <typename T>
 void check_output(const T* out, std::size_t least, const char* name) {
     require(out, name);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The layout of every public struct, pinned per release of the ABI. This file emits no code.
 //
-// A released line is never edited. A struct grows at its end only: the grown size and the new offsets get a
-// block of their own below the old one (and the old size stays a size that callers may state). The numbers
-// are those of the LP64 platforms served here, x86-64 and aarch64.
+// A released line is never edited. A struct grows at its end only: the grown size and the new
+// offsets get a block of their own below the old one (and the old size stays a size that callers
+// may state). The numbers are those of the LP64 platforms served here, x86-64 and aarch64.
 
 #include <cstddef>     // offsetof, size_t
 #include <type_traits> // is_standard_layout, is_trivially_copyable

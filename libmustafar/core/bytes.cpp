@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Byte accounting: what a cache occupies, and what one of a given shape would. Both follow the same rules;
-// a test compares them with each other and with the allocator.
+// Byte accounting: what a cache occupies, and what one of a given shape would. Both follow the same
+// rules; a test compares them with each other and with the allocator.
 #include "core/cache.hpp"
 
 namespace mustafar {

@@ -10,7 +10,7 @@
 
 namespace mustafar {
 
-// ---- rules shared with plan ----------------------------------------------------------------------
+// ---- rules shared with plan --------------------------------------------------------------------
 
 std::uint32_t first_window_slots(const Window& window, const CacheOptions& options) {
     const std::uint64_t wanted = std::uint64_t{window.sink} + window.recent + window.step;
@@ -74,7 +74,7 @@ void check_together(const ResolvedRecipe& resolved, const Geometry& geometry,
     }
 }
 
-// ---- life ----------------------------------------------------------------------------------------
+// ---- life --------------------------------------------------------------------------------------
 
 Cache::Cache(std::shared_ptr<Context> context, const Geometry& geometry,
              std::shared_ptr<const Recipe> recipe, const CacheOptions& options,
@@ -220,7 +220,7 @@ void Cache::reset() {
     for (LayerState& layer : layers_) { layer = {}; }
 }
 
-// ---- ask -----------------------------------------------------------------------------------------
+// ---- ask ---------------------------------------------------------------------------------------
 
 HeadView Cache::view(std::uint32_t layer, std::uint32_t kv_head) const {
     const HeadState& head = this->head(layer, kv_head);

@@ -4,9 +4,10 @@
 // Rows of a kv head, oldest first:   [ sink | body: pages | dense tail, tentative rows last ]
 // Sink and tail share one buffer of dense slots; the body lies between slot `sink` and the next.
 //
-// How a change keeps its promise that a failed call changes nothing: each public call (1) validates,
-// (2) stages: builds pages, larger buffers and encodings aside, in `Stage` or in slots nobody reads yet,
-// (3) publishes with operations that cannot fail. An exception before (3) drops the stages.
+// How a change keeps its promise that a failed call changes nothing: each public call (1)
+// validates, (2) stages: builds pages, larger buffers and encodings aside, in `Stage` or in slots
+// nobody reads yet, (3) publishes with operations that cannot fail. An exception before (3) drops
+// the stages.
 #pragma once
 
 #include <atomic>

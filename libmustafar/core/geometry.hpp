@@ -24,7 +24,8 @@ struct Geometry {
     bool operator==(const Geometry&) const = default;
 };
 
-// Throws Error{UNSUPPORTED | INVALID_ARGUMENT} naming the field, its value, the limit and the way out.
+// Throws Error{UNSUPPORTED | INVALID_ARGUMENT} naming the field, its value, the limit and the way
+// out.
 void check_geometry(const Geometry& geometry);
 
 } // namespace mustafar

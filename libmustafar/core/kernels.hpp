@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The operations that have kernels: their argument structs, and one table of candidates for each.
-// Each table is ordered best first and ends in `ref`; core/kernels.cpp is the only place that chooses.
+// Each table is ordered best first and ends in `ref`; core/kernels.cpp is the only place that
+// chooses.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ struct PruneArgs {
 };
 using PruneFn = void (*)(const PruneArgs&);
 
-// ---- pack: quantize and encode rows whose survivors are known ------------------------------------
+// ---- pack: quantize and encode rows whose survivors are known ----------------------------------
 struct PackArgs {
     const SideSpec* side = nullptr;
     Dtype store = Dtype::f16;
@@ -34,7 +35,7 @@ struct PackArgs {
 };
 using PackFn = void (*)(const PackArgs&);
 
-// ---- what a kernel sees of one kv head -----------------------------------------------------------
+// ---- what a kernel sees of one kv head ---------------------------------------------------------
 struct DenseRows {
     const std::uint16_t* k = nullptr; // [capacity, d], stored type
     const std::uint16_t* v = nullptr;
@@ -57,7 +58,7 @@ struct HeadView {
     std::uint32_t rows() const { return body_rows + dense.count; }
 };
 
-// ---- unpack: values of up to 32 rows, as attend sees them ------------------------------------------
+// ---- unpack: values of up to 32 rows, as attend sees them --------------------------------------
 struct UnpackArgs {
     const HeadView* head = nullptr;
     Side side = Side::k;
@@ -70,7 +71,7 @@ struct UnpackArgs {
 };
 using UnpackFn = void (*)(const UnpackArgs&);
 
-// ---- attend: one kv head of one cache, all queries of its group ------------------------------------
+// ---- attend: one kv head of one cache, all queries of its group --------------------------------
 struct AttendArgs {
     HeadView head;
     std::uint32_t kv_head = 0;
@@ -92,17 +93,17 @@ struct AttendArgs {
     std::byte* work = nullptr; // work_bytes of scratch
 };
 using AttendFn = void (*)(const AttendArgs&);
-constexpr std::size_t work_bytes = std::size_t{1}
-                                   << 20; // scratch of one call of any op; rows assert it fits
+constexpr std::size_t work_bytes = std::size_t{416}
+                                   << 10; // scratch of one call of any op; rows assert it fits
 
-// ---- merge: partial results, whole tensors -----------------------------------------------------------
+// ---- merge: partial results, whole tensors -----------------------------------------------------
 struct MergeArgs {
     const mustafar_tensor *out_a = nullptr, *lse_a = nullptr, *out_b = nullptr, *lse_b = nullptr;
     const mustafar_tensor *out = nullptr, *lse = nullptr;
 };
 using MergeFn = void (*)(const MergeArgs&);
 
-// ---- tables ----------------------------------------------------------------------------------------
+// ---- tables ------------------------------------------------------------------------------------
 struct KernelRow {
     const char* op;
     const char* backend;

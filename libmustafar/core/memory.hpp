@@ -21,7 +21,8 @@ class Memory {
     Memory(const Memory&) = delete;
     Memory& operator=(const Memory&) = delete;
 
-    // Never null. Throws Error{OUT_OF_MEMORY, values = asked, used, limit}; limit 0 means the allocator said no.
+    // Never null. Throws Error{OUT_OF_MEMORY, values = asked, used, limit}; limit 0 means the
+    // allocator said no.
     void* allocate(std::size_t bytes, std::size_t alignment, Part part);
     void release(void* data, std::size_t bytes, std::size_t alignment, Part part) noexcept;
 

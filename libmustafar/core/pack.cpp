@@ -188,7 +188,7 @@ void Cache::survivors(HeadState& head, Side side, std::uint32_t first, std::uint
     }
 }
 
-// ---- placing rows into pages ---------------------------------------------------------------------
+// ---- placing rows into pages -------------------------------------------------------------------
 
 void Cache::place(HeadState& head, PackScratch& scratch, std::uint32_t count) {
     if (keeps_holes(head.spec)) {
@@ -239,7 +239,8 @@ void Cache::place_fixed(HeadState& head, PackScratch& scratch, std::uint32_t cou
     }
 }
 
-// Ragged pages are as long as their rows: a page that is not full is built anew with the rows behind it.
+// Ragged pages are as long as their rows: a page that is not full is built anew with the rows
+// behind it.
 void Cache::place_ragged(HeadState& head, PackScratch& scratch, std::uint32_t count) {
     Stage& stage = head.stage;
     for (std::uint32_t done = 0; done < count;) {

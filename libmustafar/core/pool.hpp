@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pages: 32 rows of one (layer, kv head), K and V together. Reference counted, copied before they are written
-// while shared. The pool counts them; their bytes come from the context's Memory.
+// Pages: 32 rows of one (layer, kv head), K and V together. Reference counted, copied before they
+// are written while shared. The pool counts them; their bytes come from the context's Memory.
 #pragma once
 
 #include <atomic>
@@ -23,8 +23,8 @@ struct alignas(64) Page {
     std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
     const std::byte* data() const { return reinterpret_cast<const std::byte*>(this + 1); }
 };
-// A cache's hold on a page. Which slots are in use is the cache's own business, so that forks can truncate and
-// evict without touching what they share.
+// A cache's hold on a page. Which slots are in use is the cache's own business, so that forks can
+// truncate and evict without touching what they share.
 struct PageRef {
     Page* page = nullptr;
     std::uint32_t valid = 0; // bit s: slot s holds a row

@@ -186,7 +186,8 @@ void Cache::publish_marks(HeadState& head, const PruneRequest& request, const De
     std::uint8_t* mark_bits =
         head.marks.data() + head.slots +
         (request.side == Side::k ? 0 : std::size_t{head.slots} * (head.spec.k.d / 8U));
-    const bool unmark = !request.as_recipe && request.rule.method == Method::none;
+    const PruneRule& rule = request.as_recipe ? spec.prune : request.rule;
+    const bool unmark = rule.method == Method::none;
     for (std::uint32_t i = 0; i < range.count; ++i) {
         std::uint8_t& flags = head.marks[range.slot + i];
         flags = static_cast<std::uint8_t>(unmark ? flags & ~(1U << which) : flags | (1U << which));

@@ -8,7 +8,7 @@
 
 namespace mustafar {
 
-// ---- pages of a stage ----------------------------------------------------------------------------
+// ---- pages of a stage --------------------------------------------------------------------------
 
 Page* Cache::take_page(HeadState& head) {
     if (head.reserve == nullptr) { return create_page(pool(), head.spec); }
@@ -53,7 +53,7 @@ void Cache::drop_stages() noexcept {
     for (HeadState& head : heads_) { drop_stage(head); }
 }
 
-// ---- room ----------------------------------------------------------------------------------------
+// ---- room --------------------------------------------------------------------------------------
 
 // Larger tables and buffers, where what is staged and what comes in need them.
 void Cache::stage_room(HeadState& head, std::uint32_t incoming_rows) {
@@ -111,7 +111,7 @@ void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count,
     }
 }
 
-// ---- publication: nothing below can fail -----------------------------------------------------------
+// ---- publication: nothing below can fail -------------------------------------------------------
 
 void Cache::publish_body(HeadState& head) {
     Stage& stage = head.stage;

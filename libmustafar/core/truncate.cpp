@@ -16,7 +16,8 @@ std::uint32_t Cache::kept_rows(const HeadState& head, std::uint32_t length) cons
         head.positions.begin());
 }
 
-// The least length that asks no packed row of the head back: `recent` dense rows must stay behind the body.
+// The least length that asks no packed row of the head back: `recent` dense rows must stay behind
+// the body.
 std::uint32_t Cache::smallest_exact(const HeadState& head, std::uint32_t committed) const {
     if (head.body_rows == 0) { return 0; }
     const std::uint32_t needed = window_.sink + head.body_rows + window_.recent; // rows

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The framing of snapshots: little-endian numbers, sections with a tag, an index, a length and a checksum.
+// The framing of snapshots: little-endian numbers, sections with a tag, an index, a length and a
+// checksum.
 #pragma once
 
 #include <bit>
@@ -63,7 +64,8 @@ class SectionReader {
   public:
     explicit SectionReader(const ReadFn& read) : read_(read) {}
     void read_magic();
-    // The next section must be this one and hold at most `most` bytes. Memory grows with what really arrives.
+    // The next section must be this one and hold at most `most` bytes. Memory grows with what
+    // really arrives.
     void open(Section tag, std::uint32_t index, std::uint64_t most);
     template <typename T>
     T get(const char* what) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loading: every count and value is checked before use; the cache is built aside and handed out whole.
+// Loading: every count and value is checked before use; the cache is built aside and handed out
+// whole.
 #include <bit>
 #include <cmath>
 
@@ -75,7 +76,8 @@ Cache::Handle SnapshotReader::read() {
     return cache;
 }
 
-// A few bytes can name a shape whose empty cache takes gigabytes: large ones want the caller's word.
+// A few bytes can name a shape whose empty cache takes gigabytes: large ones want the caller's
+// word.
 void SnapshotReader::check_claim() const {
     if (request_.geometry) { return; }
     constexpr std::uint64_t most_heads = std::uint64_t{1} << 16;
@@ -174,7 +176,8 @@ void SnapshotReader::read_layer(Cache& cache, std::uint32_t index) {
 }
 
 std::uint64_t SnapshotReader::most_head_bytes(const HeadSpec& spec, std::uint64_t rows) const {
-    // Per row: dense or packed, marks, position, and a page of its own with its valid word and channel scales.
+    // Per row: dense or packed, marks, position, and a page of its own with its valid word and
+    // channel scales.
     const std::uint64_t row = 2ULL * (spec.k.d + spec.v.d) + (spec.k.d + spec.v.d) / 8U +
                               max_meta_bytes * 2 + 1 + 4 + 4 + row_strides(spec.k).block_meta;
     return 24 + spec.k.d * 4ULL + (spec.k.d + spec.v.d) / 8U + rows * row;

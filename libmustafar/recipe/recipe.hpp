@@ -27,12 +27,13 @@ struct ResolvedRecipe {
 
 class Recipe {
   public:
-    // A built-in name, a shorthand ("k64i4/v128i2") or JSON. Throws Error{INVALID_ARGUMENT} with the path of
-    // the key at fault.
+    // A built-in name, a shorthand ("k64i4/v128i2") or JSON. Throws Error{INVALID_ARGUMENT} with
+    // the path of the key at fault.
     static std::shared_ptr<const Recipe> parse(std::string_view text);
 
-    const std::string& json() const;   // canonical
-    const std::string& digest() const; // 32 hex digits, XXH3-128 of the canonical JSON without name and note
+    const std::string& json() const; // canonical
+    const std::string&
+    digest() const; // 32 hex digits, XXH3-128 of the canonical JSON without name and note
 
     // Throws Error{UNSUPPORTED} where the recipe does not fit the geometry.
     ResolvedRecipe resolve(const Geometry& geometry) const;

@@ -30,9 +30,10 @@ enum class Method : std::uint8_t {
 // How a set of survivors is chosen. Used by recipes and by the prune call.
 struct PruneRule {
     Method method = Method::none;
-    bool paper = false;     // token_topk: the reference implementation's count, ties included (ragged)
-    std::uint16_t keep = 0; // token_topk, channels: elements of a row; channel_topk: rows of every 32; n_m: n
-    std::uint16_t of = 0;   // n_m: m
+    bool paper = false; // token_topk: the reference implementation's count, ties included (ragged)
+    std::uint16_t keep =
+        0; // token_topk, channels: elements of a row; channel_topk: rows of every 32; n_m: n
+    std::uint16_t of = 0; // n_m: m
     float threshold = 0.0F;
     bool operator==(const PruneRule&) const = default;
 };
@@ -41,12 +42,12 @@ struct SideSpec {
     Encoding encoding = Encoding::exact;
     PruneRule prune;
     std::uint16_t d = 0;
-    std::uint16_t keep = 0;  // exact count of a row; 0 where the data decide (ragged)
-    std::uint8_t bits = 16;  // 16, 8, 4, 2
-    std::uint8_t group = 0;  // grouped: 32 or 64 channels
+    std::uint16_t keep = 0; // exact count of a row; 0 where the data decide (ragged)
+    std::uint8_t bits = 16; // 16, 8, 4, 2
+    std::uint8_t group = 0; // grouped: 32 or 64 channels
     bool centred = false;
-    // Offset of a given centre (d floats) in ResolvedRecipe::centres, or -1: the mean of the first rows
-    // that are pruned or packed.
+    // Offset of a given centre (d floats) in ResolvedRecipe::centres, or -1: the mean of the first
+    // rows that are pruned or packed.
     std::int64_t centre_at = -1;
     bool operator==(const SideSpec&) const = default;
 };

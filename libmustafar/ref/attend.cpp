@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend_ref: softmax attention of one kv head's query group, in double, two passes over the rows.
-//   s_j = softcap(scale * q . k_j);  lse = ln(sum_j e^(s_j) [+ e^sink]);  out = sum_j e^(s_j - lse) v_j
+//   s_j = softcap(scale * q . k_j);  lse = ln(sum_j e^(s_j) [+ e^sink]);  out = sum_j e^(s_j - lse)
+//   v_j
 // The running sum of the first pass is online softmax (Milakov & Gimelshein, arXiv 1805.02867).
-// drop_mass eps: V rows whose weight is below eps / n for every query head of the group are left out, so that
-// the weight left out is at most eps (n rows are seen).
+// drop_mass eps: V rows whose weight is below eps / n for every query head of the group are left
+// out, so that the weight left out is at most eps (n rows are seen).
 #include <algorithm>
 #include <bit>
 #include <cmath>

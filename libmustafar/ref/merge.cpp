@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// merge_ref: two partial attentions over disjoint rows (online softmax, arXiv 1805.02867), in double:
+// merge_ref: two partial attentions over disjoint rows (online softmax, arXiv 1805.02867), in
+// double:
 //   m = max(a, b);  lse = m + ln(e^(a-m) + e^(b-m));  out = e^(a-lse) out_a + e^(b-lse) out_b
 #include <cmath>
 #include <limits>

@@ -3,7 +3,8 @@
 // Rule (docs/format.md, 2.3), over the kept values x of a group, in float32:
 //   lo = min x, hi = max x, zero = f16(lo), scale = f16((hi - lo) / (2^b - 1))
 //   code = clamp(rint((x - zero) / scale), 0, 2^b - 1), ties to even; 0 where scale is 0
-// A group is a row, 32 or 64 channels of it, or one channel over 32 rows (KIVI, arXiv 2402.02750, 3.1).
+// A group is a row, 32 or 64 channels of it, or one channel over 32 rows (KIVI, arXiv
+// 2402.02750, 3.1).
 #include <algorithm>
 #include <cmath>
 #include <cstring>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// prune_ref: which elements survive. docs/format.md, section 2; Mustafar, arXiv 2505.22913, section 2;
-// whole channels: ThinK, arXiv 2407.21018. Magnitudes are ranked in float32; ties go to the lower channel
-// or the older row; -0 equals +0; NaN does not reach this place.
+// prune_ref: which elements survive. docs/format.md, section 2; Mustafar, arXiv 2505.22913, section
+// 2; whole channels: ThinK, arXiv 2407.21018. Magnitudes are ranked in float32; ties go to the
+// lower channel or the older row; -0 equals +0; NaN does not reach this place.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -35,8 +35,8 @@ std::vector<std::size_t> ranked(const std::vector<float>& scores) {
     return order;
 }
 
-// The k largest of each row. `paper`: the authors' code keeps everything that is at least as large as the
-// k-th, ties included.
+// The k largest of each row. `paper`: the authors' code keeps everything that is at least as large
+// as the k-th, ties included.
 void token_topk(const PruneArgs& args, std::size_t rows) {
     std::vector<float> scores(args.d);
     for (std::size_t row = 0; row < rows; ++row) {
@@ -82,7 +82,8 @@ void channels(const PruneArgs& args, std::size_t rows) {
     }
 }
 
-// In each channel, the largest of these rows: keep of every 32, in proportion where there are fewer.
+// In each channel, the largest of these rows: keep of every 32, in proportion where there are
+// fewer.
 void channel_topk(const PruneArgs& args, std::size_t rows) {
     const std::size_t count = rows - rows * (page_rows - args.rule.keep) / page_rows;
     std::vector<float> scores(rows);

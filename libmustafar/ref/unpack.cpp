@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// unpack_ref: the values of rows as attention sees them: centre + (zero + code * scale), exact in double.
+// unpack_ref: the values of rows as attention sees them: centre + (zero + code * scale), exact in
+// double.
 #include <cstring>
 
 #include "core/half.hpp"

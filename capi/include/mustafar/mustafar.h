@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * libmustafar: a KV cache that stays small. Keys and values are pruned, quantized and attended in packed
- * form. Read the headers in this order; stop anywhere and you can already work:
+ * libmustafar: a KV cache that stays small. Keys and values are pruned, quantized and attended in
+ * packed form. Read the headers in this order; stop anywhere and you can already work:
  *   types.h     status, error, tensor view, geometry
  *   info.h      versions, what runs here
  *   context.h   memory, threads, backend

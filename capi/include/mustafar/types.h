@@ -39,28 +39,30 @@
 extern "C" {
 #endif
 
-/* Result of a call. A fixed width, so that the ABI does not depend on a compiler's choice for enums.
- * Values are never renumbered or reused; callers must tolerate values they do not know. */
+/* Result of a call. A fixed width, so that the ABI does not depend on a compiler's choice for
+ * enums. Values are never renumbered or reused; callers must tolerate values they do not know. */
 typedef int32_t mustafar_status;
 
 enum {
     MUSTAFAR_OK = 0,
     MUSTAFAR_INVALID_ARGUMENT = 1, /* shape, stride, range, NULL, malformed text */
-    MUSTAFAR_UNSUPPORTED = 2,      /* well formed, but not served here; the text names what is missing */
-    MUSTAFAR_OUT_OF_MEMORY = 3,    /* allocator or quota; values = asked, used, limit (bytes; limit 0: allocator) */
-    MUSTAFAR_CAPACITY = 4,         /* max_tokens of the cache; values = asked, held, limit (tokens) */
+    MUSTAFAR_UNSUPPORTED = 2,      /* well formed, but not served here; it says what is missing */
+    MUSTAFAR_OUT_OF_MEMORY = 3,    /* values = asked, used, limit (0: the allocator) in bytes */
+    MUSTAFAR_CAPACITY = 4,         /* max_tokens; values = asked, held, limit (tokens) */
     MUSTAFAR_BAD_STATE = 5,        /* the call does not fit the state of the handle */
-    MUSTAFAR_NON_FINITE = 6,       /* NaN, infinity, or beyond what is stored; values = side (0 K, 1 V), token, head, channel */
-    MUSTAFAR_NOT_EXACT = 7,        /* truncate asks packed rows back; values[0] = smallest exact length */
-    MUSTAFAR_CORRUPT = 8,          /* damaged or malformed bytes; values[0] = byte offset where known */
+    MUSTAFAR_NON_FINITE = 6,       /* NaN, infinity, or beyond what is stored; values = side (0 K,
+                                      1 V), token, head, channel */
+    MUSTAFAR_NOT_EXACT = 7,        /* truncate asks packed rows back; values[0] = least length */
+    MUSTAFAR_CORRUPT = 8,          /* damaged or malformed bytes; values[0] = byte offset */
     MUSTAFAR_MISMATCH = 9,         /* a snapshot of another geometry, recipe, model or version */
-    MUSTAFAR_IO = 10,              /* the file system or a caller's callback failed; values[0] = errno or its result */
+    MUSTAFAR_IO = 10,              /* file system (values[0] = errno) or a callback (its result) */
     MUSTAFAR_DEVICE = 11,          /* the device or its driver failed */
     MUSTAFAR_INTERNAL = 12         /* a bug of ours; please report the text */
 };
 
-/* What went wrong, in a buffer of the caller's. Start with MUSTAFAR_ERROR_INIT. The library writes it
- * only when a call fails; `message` is always NUL-terminated and cut to fit. Nothing is to be freed. */
+/* What went wrong, in a buffer of the caller's. Start with MUSTAFAR_ERROR_INIT. The library writes
+ * it only when a call fails; `message` is always NUL-terminated and cut to fit. Nothing is to be
+ * freed. */
 typedef struct mustafar_error {
     uint32_t struct_size; /* sizeof(mustafar_error) of the caller */
     mustafar_status code; /* the status that was returned */
@@ -83,9 +85,9 @@ enum {
 
 #define MUSTAFAR_MAX_DIMS 4
 
-/* A view of a strided array. The caller owns `data`; the library borrows it until the call returns.
- * A dimension of stride 0 repeats its element and is accepted for inputs only. Outputs must not overlap
- * themselves. */
+/* A view of a strided array. The caller owns `data`; the library borrows it until the call
+ * returns. A dimension of stride 0 repeats its element and is accepted for inputs only. Outputs
+ * must not overlap themselves. */
 typedef struct mustafar_tensor {
     void *data;           /* first element; aligned to its element size */
     mustafar_dtype dtype; /* MUSTAFAR_F32 .. */
@@ -110,16 +112,16 @@ typedef struct mustafar_geometry {
     uint32_t kv_heads;    /* 1 .. 1024 */
     uint32_t head_dim_k;  /* 32 .. 256 in steps of 8 */
     uint32_t head_dim_v;  /* 32 .. 256 in steps of 8 */
-    mustafar_dtype dtype; /* MUSTAFAR_F16 or MUSTAFAR_BF16: how 16-bit values are stored. Inputs may be
-                             f16, bf16 or f32; they are rounded to this type (to nearest, ties to even) */
+    mustafar_dtype dtype; /* MUSTAFAR_F16 or MUSTAFAR_BF16: how 16-bit values are stored. Inputs may
+                             be f16, bf16 or f32 and are rounded to it (to nearest, ties to even) */
     uint32_t reserved;    /* 0 */
 } mustafar_geometry;
 
-/* Bytes by part. `plan` predicts them, `stats` reports them; total is the sum of the parts and equals
- * what the context's allocator handed out for the cache. */
+/* Bytes by part. `plan` predicts them, `stats` reports them; total is the sum of the parts and
+ * equals what the context's allocator handed out for the cache. */
 typedef struct mustafar_bytes {
     uint32_t struct_size; /* sizeof(mustafar_bytes) of the caller */
-    uint32_t exact;       /* 1, or 0 where a plan is an upper bound because the data decide (ragged rows) */
+    uint32_t exact;       /* 1; 0 where a plan is an upper bound, since the data decide (ragged) */
     uint64_t total;
     uint64_t values;    /* codes of body rows that are in use */
     uint64_t bitmaps;   /* their bitmaps, and the offsets of ragged rows */
