@@ -104,7 +104,7 @@ std::string time_rows(const Shape& shape) {
         }
         values.push_back(short_number(timing.lengths.back().gigabytes_per_second()));
         for (const auto& length : timing.break_even) {
-            values.push_back(length ? fmt::format("{}", *length) : "never");
+            values.push_back(length ? fmt::format("{}", *length) : "-");
         }
         out += cells(values);
     }
@@ -156,8 +156,9 @@ std::string html_text(const Report& report) {
                  "max is the "
                  "largest difference divided by the largest output. \"faster from\" is the length "
                  "of context from "
-                 "which the line fitted to a recipe's medians lies below that of the dense cache. "
-                 "Formulas: "
+                 "which the line fitted to a recipe's medians lies below that of the dense cache; "
+                 "- where it never "
+                 "does, or not beyond the spread of the samples. Formulas: "
                  "docs/experiments.md.</p>\n</body></html>\n";
 }
 

@@ -121,7 +121,7 @@ struct CommandLine {
     Options out;
     std::vector<std::string> traces;
     std::vector<std::string> recipes;
-    std::string lengths;
+    std::string lengths = "256,1024,2048";
     std::string layers;
     std::string measure = "decode";
     std::string sides = "both";
@@ -250,9 +250,10 @@ void apply_quick(CommandLine& line) {
 void fill_settings(CommandLine& line) {
     Settings& s = line.out.settings;
     if (line.quick) { apply_quick(line); }
-    s.lengths = read_list("--lengths", line.lengths.empty() ? "256,1024,2048" : line.lengths, 1,
-                          tokens_max, false);
-    if (!line.layers.empty()) { s.layers = read_list("--layers", line.layers, 0, 4095, true); }
+    s.lengths = read_list("--lengths", line.lengths, 1, tokens_max, false);
+    if (line.app.count("--layers") != 0) {
+        s.layers = read_list("--layers", line.layers, 0, 4095, true);
+    }
     s.measure = line.measure == "decode"   ? Measure::decode
                 : line.measure == "window" ? Measure::window
                                            : Measure::none;

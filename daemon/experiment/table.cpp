@@ -19,7 +19,7 @@ std::string fitted(const std::string& name) {
 }
 
 std::string percent(double ratio) {
-    return std::isnan(ratio) ? "-" : fmt::format("{:.1f} %", 100 * ratio);
+    return std::isnan(ratio) ? "-" : fmt::format("{:.1f}%", 100 * ratio);
 }
 
 std::string whole(double value) {
@@ -44,7 +44,7 @@ std::string heading(const Report& report) {
 
 std::string error_line(const Row& row) {
     return fmt::format(
-        "{:<{}} {:>7} {:>5} {:>5} {:>7} {:>7}  {:>7} {:>7}  {:>7} {:>7} @{:<2} {:>7} {:>8}\n",
+        "{:<{}} {:>7} {:>5} {:>5} {:>6} {:>6} {:>7} {:>7} {:>7} {:>7} @{:<2} {:>7} {:>7}\n",
         fitted(row.recipe), name_width, whole(row.bytes_per_token), whole(row.row_bytes_k),
         whole(row.row_bytes_v), percent(row.body_ratio), percent(row.cache_ratio),
         short_number(row.overall.k), short_number(row.overall.v), short_number(row.overall.out),
@@ -57,7 +57,7 @@ std::string error_table(const Report& report, const TraceInfo& trace) {
     const Shape& shape = report.shapes[trace.shape];
     std::string text =
         fmt::format("\n{}: {} tokens, {} queries; {} layers, {} kv heads, d {}\n"
-                    "{:<{}} {:>7} {:>5} {:>5} {:>7} {:>7}  {:>7} {:>7}  {:>7} {:>11} {:>7} {:>8}\n",
+                    "{:<{}} {:>7} {:>5} {:>5} {:>6} {:>6} {:>7} {:>7} {:>7} {:>11} {:>7} {:>7}\n",
                     trace.name, trace.tokens, trace.queries, shape.layers, shape.kv_heads,
                     shape.head_dim, "recipe", name_width, "B/token", "row K", "row V", "of f16",
                     "cache", "K err", "V err", "out err", "worst layer", "max", "KL");
@@ -74,7 +74,7 @@ std::string error_table(const Report& report, const TraceInfo& trace) {
 std::string even_text(const Timing& timing, std::size_t baseline, const char* name) {
     if (timing.recipe.starts_with(name)) { return "="; }
     const auto& length = timing.break_even[baseline];
-    return length ? fmt::format("{}", *length) : "never";
+    return length ? fmt::format("{}", *length) : "-";
 }
 
 double pack_time(const Report& report, std::size_t shape, const std::string& recipe) {
@@ -84,7 +84,7 @@ double pack_time(const Report& report, std::size_t shape, const std::string& rec
     return not_measured;
 }
 
-// At most four lengths: the longest, and those before it that are shown in the report anyway.
+// The last three; the report and the JSON have all of them.
 std::vector<std::size_t> shown_lengths(std::size_t count) {
     std::vector<std::size_t> shown;
     for (std::size_t i = count > 3 ? count - 3 : 0; i < count; ++i) { shown.push_back(i); }
@@ -113,11 +113,9 @@ std::string time_table(const Report& report, std::size_t index) {
     const Shape& shape = report.shapes[index];
     if (shape.timings.empty() || shape.timings.front().lengths.empty()) { return ""; }
     const auto& lengths = shape.timings.front().lengths;
-    std::string text =
-        fmt::format("\ntime in us, {} layers, {} q and {} kv heads, d {}: pack per token, attend "
-                    "per step (all layers); {} to {} rounds\n",
-                    shape.layers, shape.q_heads, shape.kv_heads, shape.head_dim,
-                    lengths.back().samples.size(), lengths.front().samples.size());
+    std::string text = fmt::format(
+        "\ntime in us; {} layers, {} q and {} kv heads, d {}; {} rounds, interleaved\n",
+        shape.layers, shape.q_heads, shape.kv_heads, shape.head_dim, lengths.back().samples.size());
     std::string head = fmt::format("{:<{}} {:>7}", "recipe", name_width, "pack");
     for (const std::size_t i : shown_lengths(lengths.size())) {
         head += fmt::format(" {:>7}", fmt::format("@{}", lengths[i].tokens));
@@ -165,9 +163,12 @@ std::string table_text(const Report& report) {
         text += table;
     }
     if (timed) {
-        text += "\n[p10..p90] and GB/s at the longest length; >f16, >int8, >int4: context length "
-                "from which the\n"
-                "recipe attends faster than that dense cache (lines fitted to the medians).\n";
+        text += "\npack: per token; @N: one decode step of attend through all layers, N tokens "
+                "held, p50; [p10..p90]\n"
+                "and GB/s at the last N. >f16, >int8, >int4: tokens from which the recipe attends "
+                "faster than that\n"
+                "dense cache, by lines fitted to the medians; - where it never does, or not beyond "
+                "the spread.\n";
     }
     return text;
 }

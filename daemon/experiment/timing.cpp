@@ -133,14 +133,22 @@ std::optional<Line> line_of(const Timing& timing) {
     return fit_line(points);
 }
 
+double half_spread(const Timing& timing) {
+    return (timing.lengths.back().p90 - timing.lengths.back().p10) / 2;
+}
+
 void find_break_even(std::vector<Timing>& timings, const TimingInput& input) {
+    const std::uint64_t longest = input.settings.lengths.back();
     for (std::size_t i = 0; i < input.baselines.size(); ++i) {
-        const auto base = line_of(timings[input.baselines[i]]);
-        for (std::size_t r = 0; r < timings.size(); ++r) {
-            const auto line = line_of(timings[r]);
-            if (line && base && r != input.baselines[i]) {
-                timings[r].break_even[i] =
-                    break_even(*line, *base, extrapolation * input.settings.lengths.back());
+        const Timing& against = timings[input.baselines[i]];
+        const auto base = line_of(against);
+        for (Timing& timing : timings) {
+            const auto line = line_of(timing);
+            if (!line || !base || &timing == &against) { continue; }
+            // A gain inside the spread is no gain.
+            const double gained = (base->b - line->b) * static_cast<double>(longest);
+            if (gained > std::max(half_spread(timing), half_spread(against))) {
+                timing.break_even[i] = break_even(*line, *base, extrapolation * longest);
             }
         }
     }

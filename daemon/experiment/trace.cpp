@@ -200,9 +200,11 @@ void Trace::keep_last(std::uint32_t count_tokens, std::uint32_t count_queries) {
         count_queries == 0 ? queries : std::min(count_queries, queries);
     const std::uint32_t kept = count_tokens == 0 ? tokens : std::min(count_tokens, tokens);
     if (kept < kept_queries) {
-        fail(name,
-             fmt::format("--tokens {} is less than its {} queries; --queries takes fewer of them",
-                         kept, kept_queries));
+        throw Failure(
+            exit_usage,
+            fmt::format(
+                "--tokens {}: {} has {} queries, each needs its token; --queries takes fewer", kept,
+                name, kept_queries));
     }
     for (TraceLayer& layer : layers) {
         keep_rows(layer.k, tokens, kept, head_dim);

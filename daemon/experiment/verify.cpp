@@ -41,6 +41,9 @@ Attended attend_layer(mustafar_cache* cache, const Trace& trace, std::uint32_t l
     return result;
 }
 
+// The larger of both; a NaN stays, and then nothing is below the bound.
+void raise(double& largest, double value) { largest = value <= largest ? largest : value; }
+
 void compare(const Trace& trace, const TraceLayer& recorded, const OracleLayer& oracle,
              const Attended& attended, Verified& verified) {
     ErrorSum ours;
@@ -54,15 +57,12 @@ void compare(const Trace& trace, const TraceLayer& recorded, const OracleLayer& 
                 own.add(oracle.out[should + c], recorded.out[should + c]);
             }
             const double lse = recorded.lse[std::size_t{head} * trace.queries + j];
-            verified.lse = std::max(verified.lse, std::abs(attended.lse[is] - lse) /
-                                                      std::max(1.0, std::abs(lse)));
+            raise(verified.lse, std::abs(attended.lse[is] - lse) / std::max(1.0, std::abs(lse)));
         }
     }
-    // Written so that a NaN stays and fails.
-    verified.out = ours.relative() <= verified.out ? verified.out : ours.relative();
-    verified.out_max =
-        ours.relative_max() <= verified.out_max ? verified.out_max : ours.relative_max();
-    verified.oracle_out = std::max(verified.oracle_out, own.relative());
+    raise(verified.out, ours.relative());
+    raise(verified.out_max, ours.relative_max());
+    raise(verified.oracle_out, own.relative());
 }
 
 Verified verify_trace(mustafar_context* context, const LoadedRecipe& dense, const Trace& trace,

@@ -249,7 +249,7 @@ struct AttendRequest {
 };
 void attend(const AttendRequest& request);
 
-// plan.cpp, and the rules that plan and cache share
+// bytes.cpp, and the rules that plan and cache share
 mustafar_bytes plan(const Recipe& recipe, const Geometry& geometry, const CacheOptions& options,
                     std::uint32_t tokens, std::uint32_t layer);
 void add_bytes(mustafar_bytes& total, const mustafar_bytes& more);

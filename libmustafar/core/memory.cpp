@@ -17,9 +17,6 @@ void Memory::take_quota(std::uint64_t bytes) {
                          static_cast<std::int64_t>(quota_)});
         }
     } while (!live_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-    const std::uint64_t now = used + bytes;
-    std::uint64_t peak = peak_.load(std::memory_order_relaxed);
-    while (peak < now && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {}
 }
 
 void* Memory::allocate(std::size_t bytes, std::size_t alignment, Part part) {
@@ -33,6 +30,9 @@ void* Memory::allocate(std::size_t bytes, std::size_t alignment, Part part) {
                         " B are in use by this context; free memory and try again",
                     {static_cast<std::int64_t>(bytes), static_cast<std::int64_t>(used), 0});
     }
+    const std::uint64_t now = live_.load(std::memory_order_relaxed);
+    std::uint64_t peak = peak_.load(std::memory_order_relaxed);
+    while (peak < now && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {}
     parts_[static_cast<std::uint32_t>(part)].fetch_add(bytes, std::memory_order_relaxed);
     allocations_.fetch_add(1, std::memory_order_relaxed);
     return data;

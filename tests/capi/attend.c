@@ -144,7 +144,7 @@ static void every_recipe_and_option(void)
     options[7].sliding_window = 1;
     options[7].scale = -1.5F;
     for (r = 0; r < sizeof recipes / sizeof recipes[0]; ++r) {
-        const mustafar_geometry geometry = make_geometry(2, 6, 2, 64, 48 + 32, MUSTAFAR_F16);
+        const mustafar_geometry geometry = make_geometry(2, 6, 2, 64, 96, MUSTAFAR_F16);
         mustafar_cache* cache = make_cache(context, geometry, recipes[r], 1000, MUSTAFAR_CACHE_AUTO);
         const int32_t gone[4] = {33, 34, 40, 63};
         must_append_all(cache, 21, 1);

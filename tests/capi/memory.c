@@ -96,7 +96,7 @@ static mustafar_status step_prune(scene* s) /* the rows that left the window and
 }
 static mustafar_status step_export(scene* s)
 {
-    float values[10 * 32];
+    float values[10 * 32] = {0};
     const mustafar_tensor out = view(values, MUSTAFAR_F32, 10, 32, 0, 0);
     return mustafar_cache_export(s->cache, 0, 0, 1, 30, 40, &out, NULL, ERR);
 }
@@ -317,79 +317,127 @@ static void the_quota_is_exact(void)
 
 /* ---- steady state ------------------------------------------------------------------------------------ */
 
-static void steady_state(uint32_t reserve, uint32_t threads)
+/* Appends `tokens` tokens one by one and attends after every `stride`-th. The first 64 warm up: the window
+ * buffer, one page, a workspace. From then on the allocator is called for pages, and for tables and windows
+ * that stats show as grown, and for nothing else. */
+typedef struct stepper {
+    mustafar_context* context;
+    mustafar_cache* cache;
+    counter* counts;
+    int64_t unexplained, growths;
+} stepper;
+
+static void take_steps(stepper* s, uint32_t tokens, uint32_t stride)
 {
-    enum { TOKENS = 10000 };
-    const mustafar_geometry geometry = make_geometry(1, 2, 1, 32, 32, MUSTAFAR_F16);
-    mustafar_cache_options options = MUSTAFAR_CACHE_OPTIONS_INIT;
-    mustafar_context_options context_options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
-    counter counts = {0};
-    mustafar_allocator allocator = counting_allocator(&counts);
-    mustafar_recipe* recipe = make_recipe("leaner");
-    mustafar_context* context = NULL;
-    mustafar_cache* cache = NULL;
-    const mustafar_cache* list[1];
     float q[64], out[64], k[32], v[32], lse[2];
     const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, 2, 32), out_view = view(out, MUSTAFAR_F32, 1, 1, 2, 32);
     const mustafar_tensor k_view = view(k, MUSTAFAR_F32, 1, 1, 32, 0), v_view = view(v, MUSTAFAR_F32, 1, 1, 32, 0);
     const mustafar_tensor lse_view = view(lse, MUSTAFAR_F32, 1, 1, 2, 0);
-    int64_t at_start, unexplained = 0, growths = 0, calls, previous_pages;
-    uint64_t tables, window;
+    const mustafar_cache* list[1];
+    mustafar_bytes before = bytes_of(s->cache);
+    int64_t pages = (int64_t)stats_of(s->context).pages;
     uint32_t t;
-    context_options.threads = threads;
-    options.max_tokens = TOKENS + 100;
-    options.reserve_tokens = reserve;
-    MUST(mustafar_context_create(&context_options, &allocator, NULL, &context, ERR));
-    MUST(mustafar_cache_create(context, &geometry, recipe, &options, &cache, ERR));
-    list[0] = cache;
+    list[0] = s->cache;
     fill_rows(q, 1, 0, 1, 2, 32);
-    for (t = 0; t < 64; ++t) { /* warm: the window buffer, one page, a workspace */
+    for (t = 0; t < tokens; ++t) {
+        const int64_t at_append = s->counts->calls;
+        int64_t at_attend, explained;
         fill_rows(k, 1, t, 1, 1, 32);
         fill_rows(v, 2, t, 1, 1, 32);
-        MUST(mustafar_cache_append(cache, 0, &k_view, &v_view, 0, ERR));
-        MUST(mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, &lse_view, NULL, NULL, ERR));
-    }
-    at_start = calls = counts.calls;
-    previous_pages = (int64_t)stats_of(context).pages;
-    tables = bytes_of(cache).tables;
-    window = bytes_of(cache).window;
-    for (; t < TOKENS; ++t) {
-        const int64_t before = counts.calls;
-        int64_t pages;
-        fill_rows(k, 1, t, 1, 1, 32);
-        fill_rows(v, 2, t, 1, 1, 32);
-        if (!EXPECT(MUSTAFAR_OK, mustafar_cache_append(cache, 0, &k_view, &v_view, 0, ERR))) {
+        if (!EXPECT(MUSTAFAR_OK, mustafar_cache_append(s->cache, 0, &k_view, &v_view, 0, ERR))) {
             break;
         }
-        pages = (int64_t)stats_of(context).pages;
-        if (counts.calls != before) { /* a page, or a table that stats show as grown */
-            const uint64_t tables_now = bytes_of(cache).tables, window_now = bytes_of(cache).window;
-            const int64_t explained = (pages - previous_pages) + (tables_now > tables) + (window_now > window);
-            unexplained += counts.calls - before > explained;
-            growths += tables_now > tables;
-            tables = tables_now;
-            window = window_now;
+        if (t >= 64 && s->counts->calls != at_append) {
+            const mustafar_bytes now = bytes_of(s->cache);
+            explained = (int64_t)stats_of(s->context).pages - pages + (now.tables > before.tables) + (now.window > before.window);
+            s->unexplained += s->counts->calls - at_append > explained;
+            ++s->growths;
         }
-        previous_pages = pages;
-        calls = counts.calls;
-        if (!EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, &lse_view, NULL, NULL, ERR))) {
-            break;
+        if (t < 64 || s->counts->calls != at_append) {
+            before = bytes_of(s->cache);
+            pages = (int64_t)stats_of(s->context).pages;
         }
-        unexplained += counts.calls != calls;
+        at_attend = s->counts->calls;
+        if (t % stride == 0) {
+            if (!EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, &lse_view, NULL, NULL, ERR))) {
+                break;
+            }
+            s->unexplained += t >= 64 && s->counts->calls != at_attend;
+        }
     }
-    CHECK_CASE(unexplained == 0, "%d unexplained of %d calls", (int)unexplained, (int)(counts.calls - at_start));
-    CHECK_CASE(reserve == 0 ? counts.calls - at_start <= (TOKENS - 64) / 32 + 1 + growths : counts.calls == at_start,
-               "reserve %u: %d calls", (unsigned)reserve, (int)(counts.calls - at_start));
-    {
-        mustafar_bytes planned = {0}, found = bytes_of(cache);
+}
+
+static void steady_state(uint32_t caches, uint32_t tokens, uint32_t stride, uint32_t reserve, uint32_t threads)
+{
+    const mustafar_geometry geometry = make_geometry(1, 2, 1, 32, 32, MUSTAFAR_F16);
+    mustafar_cache_options options = MUSTAFAR_CACHE_OPTIONS_INIT;
+    mustafar_context_options context_options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
+    mustafar_recipe* recipe = make_recipe("leaner");
+    counter counts = {0};
+    mustafar_allocator allocator = counting_allocator(&counts);
+    stepper s;
+    uint32_t i;
+    memset(&s, 0, sizeof s);
+    context_options.threads = threads;
+    options.max_tokens = tokens + 100;
+    options.reserve_tokens = reserve;
+    s.counts = &counts;
+    MUST(mustafar_context_create(&context_options, &allocator, NULL, &s.context, ERR));
+    for (i = 0; i < caches; ++i) {
+        mustafar_bytes planned = {0};
         planned.struct_size = (uint32_t)sizeof planned;
-        MUST(mustafar_plan(recipe, &geometry, &options, TOKENS, MUSTAFAR_ALL, &planned, ERR));
-        CHECK(planned.total == found.total);
+        MUST(mustafar_cache_create(s.context, &geometry, recipe, &options, &s.cache, ERR));
+        take_steps(&s, tokens, stride);
+        MUST(mustafar_plan(recipe, &geometry, &options, tokens, MUSTAFAR_ALL, &planned, ERR));
+        CHECK(planned.total == bytes_of(s.cache).total);
+        mustafar_cache_destroy(s.cache);
     }
-    mustafar_cache_destroy(cache);
-    mustafar_context_destroy(context);
+    CHECK_CASE(s.unexplained == 0, "%d unexplained of %d calls", (int)s.unexplained, (int)counts.calls);
+    CHECK_CASE(reserve == 0 ? s.growths > 0 && s.growths <= (int64_t)caches * (tokens / 32 + 1) : s.growths == 0,
+               "reserve %u: %d steps allocated", (unsigned)reserve, (int)s.growths);
+    mustafar_context_destroy(s.context);
     mustafar_recipe_destroy(recipe);
     CHECK(counts.live == 0 && counts.misuse == 0);
+}
+
+/* ---- a workspace refused to one thread of an attend -------------------------------------------------- */
+
+static void attend_writes_nothing_when_a_thread_gets_no_workspace(void)
+{
+    enum { HEADS = 8, D = 64, SIZE = 16 * HEADS * D };
+    const mustafar_geometry geometry = make_geometry(1, HEADS, HEADS, D, D, MUSTAFAR_F16);
+    static float q[SIZE], out[SIZE];
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 16, HEADS, D), out_view = view(out, MUSTAFAR_F32, 1, 16, HEADS, D);
+    mustafar_context_options options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
+    int round, refused = 0, written = 0;
+    options.threads = 2;
+    fill_rows(q, 1, 0, 16, HEADS, D);
+    for (round = 0; round < 40; ++round) {
+        counter counts = {0};
+        mustafar_allocator allocator = counting_allocator(&counts);
+        mustafar_context* context = NULL;
+        mustafar_cache* cache;
+        const mustafar_cache* list[1];
+        int i;
+        MUST(mustafar_context_create(&options, &allocator, NULL, &context, ERR));
+        list[0] = cache = make_cache(context, geometry, "mustafar-50", 1000, MUSTAFAR_CACHE_AUTO);
+        must_append(cache, 0, 1, 200, 0); /* leaves one workspace behind */
+        for (i = 0; i < SIZE; ++i) {
+            out[i] = 77;
+        }
+        counts.fail_at = -(counts.calls + 1);
+        if (mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, NULL, NULL, NULL, ERR) != MUSTAFAR_OK) {
+            ++refused;
+            CHECK(last.code == MUSTAFAR_OUT_OF_MEMORY);
+            for (i = 0; i < SIZE && out[i] == 77; ++i) {
+            }
+            written += i < SIZE;
+        }
+        counts.fail_at = 0;
+        mustafar_cache_destroy(cache);
+        mustafar_context_destroy(context);
+    }
+    CHECK_CASE(written == 0, "outputs written in %d of %d refusals", written, refused);
 }
 
 int main(void)
@@ -400,8 +448,10 @@ int main(void)
         every_quota(recipes[i]);
     }
     the_quota_is_exact();
-    steady_state(0, 1);
-    steady_state(10000, 1);
-    steady_state(0, 2);
+    attend_writes_nothing_when_a_thread_gets_no_workspace();
+    steady_state(25, 400, 1, 0, 1); /* 10,000 steps, an attend after each */
+    steady_state(25, 400, 1, 0, 2);
+    steady_state(1, 10000, 25, 0, 1); /* and one long sequence */
+    steady_state(1, 10000, 25, 10000, 1);
     return check_summary("capi/memory");
 }

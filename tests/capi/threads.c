@@ -39,6 +39,10 @@ static void ask(answers* a, uint64_t seed)
     mustafar_error error = MUSTAFAR_ERROR_INIT;
     stats.struct_size = (uint32_t)sizeof stats;
     a->bytes.struct_size = (uint32_t)sizeof a->bytes;
+    if (q == NULL) {
+        ++a->failures;
+        return;
+    }
     fill_rows(q, seed, 0, Q, HEADS, D);
     a->failures += mustafar_attend(&shared, 1, 1, &q_view, NULL, NULL, &out_view, &lse_view, NULL, NULL, &error) != 0;
     a->failures += mustafar_cache_export(shared, 1, 1, 0, 40, 80, &values_view, a->bitmaps, &error) != 0;

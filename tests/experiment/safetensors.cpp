@@ -162,7 +162,7 @@ const Bad bad_headers[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Rules, BadHeader, testing::ValuesIn(bad_headers),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& test) { return std::string(test.param.name); });
 
 TEST(Safetensors, RefusesNulInTheHeader) {
     Bytes bytes = file_of("{}  ", 0);

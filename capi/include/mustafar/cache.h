@@ -31,7 +31,8 @@ typedef struct mustafar_cache_options {
     uint32_t max_tokens;  /* per layer, 1 .. 2^31-1; 0 is refused: there is no good default */
     uint32_t
         reserve_tokens; /* tables and, for fixed-stride rows, pages for so many tokens are taken
-                                at creation, so that append cannot run out; 0 = none */
+                                at creation, so that append cannot run out (but where a page is
+                                shared with a fork and must be copied first); 0 = none */
     uint32_t flags;     /* MUSTAFAR_CACHE_AUTO */
 } mustafar_cache_options;
 
@@ -150,7 +151,8 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_evict_scores(
 /* Rolls every layer back to its first `length` tokens; layers that are shorter stay. Needs no
  * memory. Exact, as if the tokens had never been appended, for tentative tokens and for every
  * length that asks no packed row back into the window; otherwise NOT_EXACT names the smallest
- * exact length, unless the flag accepts that the newest rows are packed ones.          Since 0.1 */
+ * exact length, unless the flag accepts that the newest rows are packed ones. A centre or a channel
+ * mask that prune or pack has frozen stays frozen until reset.                         Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_truncate(mustafar_cache *cache,
                                                                        uint32_t length,
                                                                        uint32_t flags,
