@@ -61,8 +61,8 @@ std::string error_rows(const Report& report, const TraceInfo& trace) {
     for (const Row& row : report.rows) {
         if (row.trace != trace.name) { continue; }
         out +=
-            cells({row.recipe, short_number(row.bytes_per_token), short_number(row.row_bytes_k),
-                   short_number(row.row_bytes_v), percent(row.body_ratio), percent(row.cache_ratio),
+            cells({row.recipe, whole_number(row.bytes_per_token), whole_number(row.row_bytes_k),
+                   whole_number(row.row_bytes_v), percent(row.body_ratio), percent(row.cache_ratio),
                    fmt::format("{}", row.window_bytes), short_number(row.overall.k),
                    short_number(row.overall.v), short_number(row.overall.out),
                    short_number(row.worst), fmt::format("{}", row.worst_layer),
@@ -81,7 +81,8 @@ std::string trace_section(const Report& report, const TraceInfo& trace) {
     out += figure(
         "", "Error against bytes", plot_error_against_bytes(report, trace),
         "Down and left is better. Dot: mean over layers; its line reaches up to the worst layer. "
-        "Filled: no other recipe has less error in as few bytes. Errors below 1e-4 stand on the "
+        "Filled: no other recipe has less error in as few bytes. Errors below the axis stand on "
+        "the "
         "axis. Errors do not rank recipes end to end: docs/experiments.md, section 5.");
     out += figure("", "Error of the attention output, per layer", plot_layer_errors(report, trace),
                   "Darker (on dark paper: brighter) is worse, logarithmic. Layers that look far "
@@ -94,13 +95,14 @@ std::string trace_section(const Report& report, const TraceInfo& trace) {
 }
 
 std::string time_rows(const Shape& shape) {
+    const double unit = time_unit(shape).ns;
     std::string out;
     for (const Timing& timing : shape.timings) {
         std::vector<std::string> values = {timing.recipe};
         for (const TimedLength& length : timing.lengths) {
-            values.push_back(fmt::format("{} [{}..{}]", short_number(length.p50 / 1e3),
-                                         short_number(length.p10 / 1e3),
-                                         short_number(length.p90 / 1e3)));
+            values.push_back(fmt::format("{} [{}..{}]", short_number(length.p50 / unit),
+                                         short_number(length.p10 / unit),
+                                         short_number(length.p90 / unit)));
         }
         values.push_back(short_number(timing.lengths.back().gigabytes_per_second()));
         for (const auto& length : timing.break_even) {
@@ -125,7 +127,7 @@ std::string time_section(const Shape& shape) {
         "compared with.");
     std::vector<std::string> names;
     for (const TimedLength& length : shape.timings.front().lengths) {
-        names.push_back(fmt::format("us at {} [p10..p90]", length.tokens));
+        names.push_back(fmt::format("{} at {} [p10..p90]", time_unit(shape).name, length.tokens));
     }
     std::vector<const char*> heads = {"recipe"};
     for (const std::string& name : names) { heads.push_back(name.c_str()); }

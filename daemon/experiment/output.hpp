@@ -19,7 +19,14 @@ std::string html_text(const Report& report); // one file, no network, no script
 
 // Number as tables and pictures show it: three digits, "-" for NaN.
 std::string short_number(double value);
-std::string short_time(double ns); // with its unit: "12.3 us"
+std::string short_time(double ns);      // with its unit: "12.3 us"
+std::string whole_number(double value); // "36", "36.5", "-"
+
+struct TimeUnit {
+    double ns;
+    const char* name;
+};
+TimeUnit time_unit(const Shape& shape); // for all times of decode steps of a shape; needs timings
 
 // Throws Failure{exit_output} now if write_output could not succeed later: no such folder, no right to write.
 void check_output(const std::string& path);

@@ -17,7 +17,6 @@ constexpr double left = 62;
 constexpr double right = width - 20;
 constexpr double top = 16;
 constexpr double bottom = height - 46;
-constexpr double error_floor = 1e-4; // what is below stands on the axis
 
 struct Box {
     double x1, y1, x2, y2;
@@ -37,6 +36,17 @@ struct Point {
 bool usable(const Row& row, const TraceInfo& trace) {
     return row.trace == trace.name && std::isfinite(row.body_ratio) &&
            std::isfinite(row.overall.out) && row.body_ratio > 0;
+}
+
+// The decade below the smallest error that is one (dense recipes have 1e-8); what is below stands on the axis.
+double error_floor(const Report& report, const TraceInfo& trace) {
+    double smallest = 0.01;
+    for (const Row& row : report.rows) {
+        if (usable(row, trace) && row.overall.out > 1e-5) {
+            smallest = std::min(smallest, row.overall.out);
+        }
+    }
+    return std::pow(10, std::floor(std::log10(smallest)));
 }
 
 // Places each label beside its point, where nothing is yet.
@@ -130,6 +140,7 @@ std::string draw(const Point& point, const Scale& y) {
 } // namespace
 
 std::string plot_error_against_bytes(const Report& report, const TraceInfo& trace) {
+    const double floor = error_floor(report, trace);
     double smallest = 1.0;
     double largest = 0.3;
     for (const Row& row : report.rows) {
@@ -139,13 +150,13 @@ std::string plot_error_against_bytes(const Report& report, const TraceInfo& trac
         }
     }
     const Scale x(smallest * 0.9, 1.12, left, right, true);
-    const Scale y(error_floor, std::min(largest, 1e3) * 1.15, bottom, top, true);
+    const Scale y(floor, std::min(largest, 1e3) * 1.15, bottom, top, true);
     std::vector<Point> points;
     for (const Row& row : report.rows) {
         if (usable(row, trace)) {
             points.push_back({&row, x(std::min(row.body_ratio, 1.12)),
-                              y(std::clamp(row.overall.out, error_floor, y.high())),
-                              y(std::clamp(row.worst, error_floor, y.high()))});
+                              y(std::clamp(row.overall.out, floor, y.high())),
+                              y(std::clamp(row.worst, floor, y.high()))});
         }
     }
     mark_best(points);
@@ -160,7 +171,8 @@ std::string plot_error_against_bytes(const Report& report, const TraceInfo& trac
 
 std::string plot_layer_errors(const Report& report, const TraceInfo& trace) {
     std::vector<const Row*> rows;
-    double largest = error_floor * 10;
+    const double floor = error_floor(report, trace);
+    double largest = floor * 10;
     std::size_t longest = 6;
     for (const Row& row : report.rows) {
         if (row.trace == trace.name) {
@@ -173,7 +185,7 @@ std::string plot_layer_errors(const Report& report, const TraceInfo& trace) {
     const double names = letter_width * static_cast<double>(longest) + 14;
     const double cell = (width - names - 8) / static_cast<double>(rows.front()->layers.size());
     constexpr double line = 26;
-    const Scale opacity(error_floor, largest, 0.04, 1.0, true);
+    const Scale opacity(floor, largest, 0.04, 1.0, true);
     std::string out = svg_open(width, 40 + line * static_cast<double>(rows.size()),
                                "Error of the attention output per layer, " + trace.name);
     double y = 22;
@@ -186,7 +198,7 @@ std::string plot_layer_errors(const Report& report, const TraceInfo& trace) {
         out += svg_text(names - 8, y + line / 2 + 4, Anchor::end, "label", row->recipe);
         double x = names;
         for (const LayerErrors& layer : row->layers) {
-            const double shade = opacity(std::clamp(layer.out, error_floor, largest));
+            const double shade = opacity(std::clamp(layer.out, floor, largest));
             out += fmt::format(
                 R"(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2" class="heat" )"
                 R"(fill-opacity="{:.2f}"><title>{}, layer {}: {}</title></rect>)",

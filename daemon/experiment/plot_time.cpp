@@ -19,20 +19,13 @@ constexpr double top = 16;
 constexpr double bottom = height - 46;
 constexpr std::size_t colours = 8;
 
-struct Unit {
-    double ns;
-    const char* name;
-};
-
-Unit unit_for(double ns) { return ns < 2e7 ? Unit{1e3, "us"} : Unit{1e6, "ms"}; }
-
 bool is_baseline(const Timing& timing) {
     return std::ranges::any_of(baselines, [&](const char* name) {
         return timing.recipe.starts_with(name) && (timing.recipe == name || !timing.asked);
     });
 }
 
-std::string axes(const Scale& x, const Scale& y, const Unit& unit) {
+std::string axes(const Scale& x, const Scale& y, const TimeUnit& unit) {
     std::string out;
     for (const double tick : y.ticks()) {
         out += svg_line(left, y(tick), right, y(tick), "grid");
@@ -98,7 +91,7 @@ std::string plot_time_against_length(const Shape& shape) {
     for (const Timing& timing : shape.timings) {
         slowest = std::max(slowest, timing.lengths.back().p90);
     }
-    const Unit unit = unit_for(slowest);
+    const TimeUnit unit = time_unit(shape);
     const Scale x(0, shape.timings.front().lengths.back().tokens, left, right, false);
     const Scale y(0, slowest * 1.05, bottom, top, false);
     std::string out = svg_open(width, height, "Time against length") + axes(x, y, unit);

@@ -22,11 +22,6 @@ std::string percent(double ratio) {
     return std::isnan(ratio) ? "-" : fmt::format("{:.1f}%", 100 * ratio);
 }
 
-std::string whole(double value) {
-    if (std::isnan(value)) { return "-"; }
-    return value == std::floor(value) ? fmt::format("{:.0f}", value) : fmt::format("{:.1f}", value);
-}
-
 std::string heading(const Report& report) {
     std::string kernels;
     for (const Kernel& kernel : report.kernels) {
@@ -44,12 +39,12 @@ std::string heading(const Report& report) {
 
 std::string error_line(const Row& row) {
     return fmt::format(
-        "{:<{}} {:>7} {:>5} {:>5} {:>6} {:>6} {:>7} {:>7} {:>7} {:>7} @{:<2} {:>7} {:>7}\n",
-        fitted(row.recipe), name_width, whole(row.bytes_per_token), whole(row.row_bytes_k),
-        whole(row.row_bytes_v), percent(row.body_ratio), percent(row.cache_ratio),
-        short_number(row.overall.k), short_number(row.overall.v), short_number(row.overall.out),
-        short_number(row.worst), row.worst_layer, short_number(row.overall.out_max),
-        short_number(row.overall.kl));
+        "{:<{}} {:>7} {:>5} {:>5} {:>6} {:>6} {:>6} {:>6} {:>7} {:>7} @{:<2} {:>6} {:>7}\n",
+        fitted(row.recipe), name_width, whole_number(row.bytes_per_token),
+        whole_number(row.row_bytes_k), whole_number(row.row_bytes_v), percent(row.body_ratio),
+        percent(row.cache_ratio), short_number(row.overall.k), short_number(row.overall.v),
+        short_number(row.overall.out), short_number(row.worst), row.worst_layer,
+        short_number(row.overall.out_max), short_number(row.overall.kl));
 }
 
 // Size and error of every recipe on one trace.
@@ -57,7 +52,7 @@ std::string error_table(const Report& report, const TraceInfo& trace) {
     const Shape& shape = report.shapes[trace.shape];
     std::string text =
         fmt::format("\n{}: {} tokens, {} queries; {} layers, {} kv heads, d {}\n"
-                    "{:<{}} {:>7} {:>5} {:>5} {:>6} {:>6} {:>7} {:>7} {:>7} {:>11} {:>7} {:>7}\n",
+                    "{:<{}} {:>7} {:>5} {:>5} {:>6} {:>6} {:>6} {:>6} {:>7} {:>11} {:>6} {:>7}\n",
                     trace.name, trace.tokens, trace.queries, shape.layers, shape.kv_heads,
                     shape.head_dim, "recipe", name_width, "B/token", "row K", "row V", "of f16",
                     "cache", "K err", "V err", "out err", "worst layer", "max", "KL");
@@ -92,15 +87,16 @@ std::vector<std::size_t> shown_lengths(std::size_t count) {
 }
 
 std::string time_line(const Report& report, std::size_t index, const Timing& timing) {
+    const double unit = time_unit(report.shapes[index]).ns;
     std::string text = fmt::format("{:<{}} {:>7}", fitted(timing.recipe), name_width,
                                    short_number(pack_time(report, index, timing.recipe)));
     for (const std::size_t i : shown_lengths(timing.lengths.size())) {
-        text += fmt::format(" {:>7}", short_number(timing.lengths[i].p50 / 1e3));
+        text += fmt::format(" {:>7}", short_number(timing.lengths[i].p50 / unit));
     }
     const TimedLength& last = timing.lengths.back();
     text += fmt::format(
-        " {:>17} {:>6}",
-        fmt::format("[{}..{}]", short_number(last.p10 / 1e3), short_number(last.p90 / 1e3)),
+        " {:>16} {:>6}",
+        fmt::format("[{}..{}]", short_number(last.p10 / unit), short_number(last.p90 / unit)),
         short_number(last.gigabytes_per_second()));
     for (std::size_t i = 0; i < baselines.size(); ++i) {
         text += fmt::format(" {:>7}", even_text(timing, i, baselines[i]));
@@ -113,14 +109,15 @@ std::string time_table(const Report& report, std::size_t index) {
     const Shape& shape = report.shapes[index];
     if (shape.timings.empty() || shape.timings.front().lengths.empty()) { return ""; }
     const auto& lengths = shape.timings.front().lengths;
-    std::string text = fmt::format(
-        "\ntime in us; {} layers, {} q and {} kv heads, d {}; {} rounds, interleaved\n",
-        shape.layers, shape.q_heads, shape.kv_heads, shape.head_dim, lengths.back().samples.size());
-    std::string head = fmt::format("{:<{}} {:>7}", "recipe", name_width, "pack");
+    std::string text =
+        fmt::format("\ntime in {}; {} layers, {} q and {} kv heads, d {}; {} rounds, interleaved\n",
+                    time_unit(shape).name, shape.layers, shape.q_heads, shape.kv_heads,
+                    shape.head_dim, lengths.back().samples.size());
+    std::string head = fmt::format("{:<{}} {:>7}", "recipe", name_width, "pack us");
     for (const std::size_t i : shown_lengths(lengths.size())) {
         head += fmt::format(" {:>7}", fmt::format("@{}", lengths[i].tokens));
     }
-    head += fmt::format(" {:>17} {:>6} {:>7} {:>7} {:>7}\n", "[p10..p90]", "GB/s", ">f16", ">int8",
+    head += fmt::format(" {:>16} {:>6} {:>7} {:>7} {:>7}\n", "[p10..p90]", "GB/s", ">f16", ">int8",
                         ">int4");
     text += head;
     for (const Timing& timing : shape.timings) { text += time_line(report, index, timing); }
@@ -143,6 +140,19 @@ std::string short_number(double value) {
     return fmt::format("{:.{}f}", value, digits);
 }
 
+std::string whole_number(double value) {
+    if (std::isnan(value)) { return "-"; }
+    return fmt::format("{:.{}f}", value, value == std::floor(value) ? 0 : 1);
+}
+
+TimeUnit time_unit(const Shape& shape) {
+    double slowest = 0.0;
+    for (const Timing& timing : shape.timings) {
+        slowest = std::max(slowest, timing.lengths.back().p90);
+    }
+    return slowest < 2e7 ? TimeUnit{1e3, "us"} : TimeUnit{1e6, "ms"};
+}
+
 std::string short_time(double ns) {
     return ns < 1e3   ? short_number(ns) + " ns"
            : ns < 1e6 ? short_number(ns / 1e3) + " us"
@@ -163,7 +173,7 @@ std::string table_text(const Report& report) {
         text += table;
     }
     if (timed) {
-        text += "\npack: per token; @N: one decode step of attend through all layers, N tokens "
+        text += "\npack us: per token; @N: one decode step of attend through all layers, N tokens "
                 "held, p50; [p10..p90]\n"
                 "and GB/s at the last N. >f16, >int8, >int4: tokens from which the recipe attends "
                 "faster than that\n"

@@ -11,11 +11,19 @@
 static mustafar_context* context;
 
 static const char* const recipes[] = {
-    "dense", "mustafar-50", "mustafar-70-int4", "leaner", "kivi-2", "kdi8/vdi8/w0", "kdi4g32/vdi2g32",
+    "dense",
+    "mustafar-50",
+    "mustafar-70-int4",
+    "leaner",
+    "kivi-2",
+    "kdi8/vdi8/w0",
+    "kdi4g32/vdi2g32",
     "k32i4m/vdi2/w16/s3",
-    JSON "\"k\":{\"method\":\"threshold\",\"threshold\":0.3},\"v\":{\"method\":\"threshold\",\"threshold\":0.2,\"bits\":8}}",
+    JSON "\"k\":{\"method\":\"threshold\",\"threshold\":0.3},\"v\":{\"method\":\"threshold\","
+         "\"threshold\":0.2,\"bits\":8}}",
     JSON "\"k\":{\"method\":\"n_m\",\"n\":2,\"m\":4},\"v\":{\"method\":\"channels\",\"keep\":24}}",
-    JSON "\"k\":{\"method\":\"channel_topk\",\"keep\":16},\"v\":{\"sparsity\":0.7,\"rule\":\"paper\"}}"};
+    JSON
+    "\"k\":{\"method\":\"channel_topk\",\"keep\":16},\"v\":{\"sparsity\":0.7,\"rule\":\"paper\"}}"};
 
 /* One attend call against the formula, query by query. */
 typedef struct question {
@@ -26,11 +34,12 @@ typedef struct question {
 
 static double worst(double a, double b) { return a > b ? a : b; }
 
-static void check_against_formula(const mustafar_cache* cache, uint32_t layer, question ask, const char* what)
-{
+static void check_against_formula(const mustafar_cache* cache, uint32_t layer, question ask,
+                                  const char* what) {
     const mustafar_geometry g = geometry_of(cache);
     const uint32_t group = g.q_heads / g.kv_heads, length = length_of(cache, layer);
-    const size_t out_size = (size_t)ask.q_len * g.q_heads * g.head_dim_v, stats_size = (size_t)ask.q_len * g.q_heads;
+    const size_t out_size = (size_t)ask.q_len * g.q_heads * g.head_dim_v,
+                 stats_size = (size_t)ask.q_len * g.q_heads;
     const mustafar_attend_options defaults = MUSTAFAR_ATTEND_OPTIONS_INIT;
     const mustafar_attend_options* o = ask.options != NULL ? ask.options : &defaults;
     const double scale = o->scale != 0 ? (double)o->scale : 1 / sqrt((double)g.head_dim_k);
@@ -49,16 +58,15 @@ static void check_against_formula(const mustafar_cache* cache, uint32_t layer, q
     weights = malloc(sizeof(float) * stats_size * widest);
     memset(weights, 0x7f, sizeof(float) * stats_size * widest);
     fill_rows(q, 4242, 0, ask.q_len, g.q_heads, g.head_dim_k);
-    for (h = 0; h < g.q_heads; ++h) {
-        sinks[h] = (float)h / 3 - 1;
-    }
+    for (h = 0; h < g.q_heads; ++h) { sinks[h] = (float)h / 3 - 1; }
     q_view = view(q, MUSTAFAR_F32, 1, ask.q_len, g.q_heads, g.head_dim_k);
     out_view = view(out, MUSTAFAR_F32, 1, ask.q_len, g.q_heads, g.head_dim_v);
     lse_view = view(lse, MUSTAFAR_F32, 1, ask.q_len, g.q_heads, 0);
     weights_view = view(weights, MUSTAFAR_F32, 1, ask.q_len, g.q_heads, widest);
     sinks_view = view(sinks, MUSTAFAR_F32, g.q_heads, 0, 0, 0);
-    if (!EXPECT(MUSTAFAR_OK, mustafar_attend(&cache, 1, layer, &q_view, ask.sinks ? &sinks_view : NULL, ask.options,
-                                             &out_view, &lse_view, &weights_view, NULL, ERR))) {
+    if (!EXPECT(MUSTAFAR_OK,
+                mustafar_attend(&cache, 1, layer, &q_view, ask.sinks ? &sinks_view : NULL,
+                                ask.options, &out_view, &lse_view, &weights_view, NULL, ERR))) {
         goto done;
     }
     for (h = 0; h < g.q_heads; ++h) {
@@ -76,30 +84,34 @@ static void check_against_formula(const mustafar_cache* cache, uint32_t layer, q
             MUST(mustafar_cache_positions(cache, layer, kv, positions, rows, ERR));
         }
         for (i = 0; i < ask.q_len; ++i) {
-            const int64_t at = (o->flags & MUSTAFAR_ATTEND_AT ? o->q_position : (int64_t)length - ask.q_len) + i;
+            const int64_t at =
+                (o->flags & MUSTAFAR_ATTEND_AT ? o->q_position : (int64_t)length - ask.q_len) + i;
             const size_t index = (size_t)i * g.q_heads + h;
             double reference, sum = 0, size = 1e-3;
             for (r = 0; r < rows; ++r) {
-                seen[r] = positions[r] <= at && (o->sliding_window == 0 || positions[r] > at - (int64_t)o->sliding_window);
+                seen[r] = positions[r] <= at && (o->sliding_window == 0 ||
+                                                 positions[r] > at - (int64_t)o->sliding_window);
             }
-            reference = plain_attention(q + index * g.head_dim_k, k, v, rows, seen, g.head_dim_k, g.head_dim_v, scale,
-                                        o->softcap, ask.sinks ? &sinks[h] : NULL, expected, row_weights);
+            reference = plain_attention(q + index * g.head_dim_k, k, v, rows, seen, g.head_dim_k,
+                                        g.head_dim_v, scale, o->softcap,
+                                        ask.sinks ? &sinks[h] : NULL, expected, row_weights);
+            for (c = 0; c < g.head_dim_v; ++c) { size = worst(size, fabs(expected[c])); }
             for (c = 0; c < g.head_dim_v; ++c) {
-                size = worst(size, fabs(expected[c]));
-            }
-            for (c = 0; c < g.head_dim_v; ++c) {
-                out_error = worst(out_error, fabs(expected[c] - out[index * g.head_dim_v + c]) / size);
+                out_error =
+                    worst(out_error, fabs(expected[c] - out[index * g.head_dim_v + c]) / size);
             }
             if (isinf(reference)) {
                 lse_error = worst(lse_error, lse[index] == -INFINITY ? 0 : 1e9);
             } else {
-                lse_error = worst(lse_error, fabs(reference - lse[index]) / worst(1, fabs(reference)));
+                lse_error =
+                    worst(lse_error, fabs(reference - lse[index]) / worst(1, fabs(reference)));
             }
             for (r = 0; r < widest; ++r) {
                 const double want = r < rows ? row_weights[r] : 0;
                 const float got = weights[index * widest + r];
                 sum += got;
-                weight_error = worst(weight_error, want == 0 ? (got == 0 ? 0 : 1e9) : fabs(want - got));
+                weight_error =
+                    worst(weight_error, want == 0 ? (got == 0 ? 0 : 1e9) : fabs(want - got));
             }
             if (!ask.sinks) {
                 sum_error = worst(sum_error, fabs(sum - (isinf(reference) ? 0 : 1)));
@@ -123,8 +135,7 @@ done:
     free(expected);
 }
 
-static void every_recipe_and_option(void)
-{
+static void every_recipe_and_option(void) {
     mustafar_attend_options options[8];
     size_t i, r;
     for (i = 0; i < 8; ++i) {
@@ -145,7 +156,8 @@ static void every_recipe_and_option(void)
     options[7].scale = -1.5F;
     for (r = 0; r < sizeof recipes / sizeof recipes[0]; ++r) {
         const mustafar_geometry geometry = make_geometry(2, 6, 2, 64, 96, MUSTAFAR_F16);
-        mustafar_cache* cache = make_cache(context, geometry, recipes[r], 1000, MUSTAFAR_CACHE_AUTO);
+        mustafar_cache* cache =
+            make_cache(context, geometry, recipes[r], 1000, MUSTAFAR_CACHE_AUTO);
         const int32_t gone[4] = {33, 34, 40, 63};
         must_append_all(cache, 21, 1);
         check_against_formula(cache, 0, (question){1, NULL, false}, recipes[r]);
@@ -159,64 +171,73 @@ static void every_recipe_and_option(void)
         for (i = 0; i < 8; ++i) {
             check_against_formula(cache, 1, (question){4, &options[i], i % 2 == 1}, recipes[r]);
         }
-        check_against_formula(cache, 1, (question){174, NULL, false}, recipes[r]); /* prefill: all of them */
+        check_against_formula(cache, 1, (question){174, NULL, false},
+                              recipes[r]); /* prefill: all of them */
         mustafar_cache_destroy(cache);
     }
 }
 
-static void geometries(void)
-{
+static void geometries(void) {
     static const struct {
         uint32_t q, kv, dk, dv;
         mustafar_dtype dtype;
-    } cases[] = {{1, 1, 32, 32, MUSTAFAR_F16}, {8, 1, 128, 128, MUSTAFAR_BF16}, {4, 4, 80, 256, MUSTAFAR_F16},
-                 {12, 3, 256, 40, MUSTAFAR_BF16}, {64, 1, 40, 32, MUSTAFAR_F16}};
+    } cases[] = {{1, 1, 32, 32, MUSTAFAR_F16},
+                 {8, 1, 128, 128, MUSTAFAR_BF16},
+                 {4, 4, 80, 256, MUSTAFAR_F16},
+                 {12, 3, 256, 40, MUSTAFAR_BF16},
+                 {64, 1, 40, 32, MUSTAFAR_F16}};
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
-        const mustafar_geometry geometry = make_geometry(1, cases[i].q, cases[i].kv, cases[i].dk, cases[i].dv, cases[i].dtype);
-        mustafar_cache* cache = make_cache(context, geometry, "mustafar-50-int4", 400, MUSTAFAR_CACHE_AUTO);
+        const mustafar_geometry geometry =
+            make_geometry(1, cases[i].q, cases[i].kv, cases[i].dk, cases[i].dv, cases[i].dtype);
+        mustafar_cache* cache =
+            make_cache(context, geometry, "mustafar-50-int4", 400, MUSTAFAR_CACHE_AUTO);
         must_append_all(cache, 5, 100);
         check_against_formula(cache, 0, (question){2, NULL, true}, "geometries");
         mustafar_cache_destroy(cache);
     }
 }
 
-static void empty_cache_gives_zeros_and_minus_infinity(void)
-{
+static void empty_cache_gives_zeros_and_minus_infinity(void) {
     const mustafar_geometry geometry = make_geometry(1, 2, 1, 32, 32, MUSTAFAR_F16);
     mustafar_cache* cache = make_cache(context, geometry, "lean", 100, MUSTAFAR_CACHE_AUTO);
     mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
     float q[64], out[64], lse[2], weights[2], sinks[2] = {0.5F, -3.0F};
-    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, 2, 32), out_view = view(out, MUSTAFAR_F32, 1, 1, 2, 32);
-    const mustafar_tensor lse_view = view(lse, MUSTAFAR_F32, 1, 1, 2, 0), weights_view = view(weights, MUSTAFAR_F32, 1, 1, 2, 1);
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, 2, 32),
+                          out_view = view(out, MUSTAFAR_F32, 1, 1, 2, 32);
+    const mustafar_tensor lse_view = view(lse, MUSTAFAR_F32, 1, 1, 2, 0),
+                          weights_view = view(weights, MUSTAFAR_F32, 1, 1, 2, 1);
     const mustafar_tensor sinks_view = view(sinks, MUSTAFAR_F32, 2, 0, 0, 0);
     const mustafar_cache* list[1];
     int i, wrong = 0;
     list[0] = cache;
     fill_rows(q, 1, 0, 1, 2, 32);
     memset(out, 0x33, sizeof out);
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, NULL, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, NULL, NULL, NULL, ERR));
     options.flags = MUSTAFAR_ATTEND_AT; /* q_len is longer than the cache without it */
-    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &out_view, &lse_view, &weights_view, NULL, ERR));
-    for (i = 0; i < 64; ++i) {
-        wrong += out[i] != 0.0F;
-    }
-    CHECK(wrong == 0 && lse[0] == -INFINITY && lse[1] == -INFINITY && weights[0] == 0 && weights[1] == 0);
-    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &out_view, &lse_view, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &out_view, &lse_view,
+                                        &weights_view, NULL, ERR));
+    for (i = 0; i < 64; ++i) { wrong += out[i] != 0.0F; }
+    CHECK(wrong == 0 && lse[0] == -INFINITY && lse[1] == -INFINITY && weights[0] == 0 &&
+          weights[1] == 0);
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &out_view,
+                                        &lse_view, NULL, NULL, ERR));
     CHECK(fabsf(lse[0] - 0.5F) < 1e-6F && fabsf(lse[1] + 3.0F) < 1e-6F && out[0] == 0.0F);
     /* rows there, but behind the query */
     must_append_all(cache, 1, 10);
     options.q_position = -5;
     {
-        const mustafar_status status = mustafar_attend(list, 1, 0, &q_view, NULL, &options, &out_view, &lse_view, NULL, NULL, ERR);
-        CHECK_CASE(status == MUSTAFAR_INVALID_ARGUMENT || (status == MUSTAFAR_OK && lse[0] == -INFINITY), "%s",
-                   mustafar_status_name(status));
+        const mustafar_status status = mustafar_attend(list, 1, 0, &q_view, NULL, &options,
+                                                       &out_view, &lse_view, NULL, NULL, ERR);
+        CHECK_CASE(status == MUSTAFAR_INVALID_ARGUMENT ||
+                       (status == MUSTAFAR_OK && lse[0] == -INFINITY),
+                   "%s", mustafar_status_name(status));
     }
     mustafar_cache_destroy(cache);
 }
 
-static void refusals(void)
-{
+static void refusals(void) {
     const mustafar_geometry geometry = make_geometry(2, 2, 1, 32, 32, MUSTAFAR_F16);
     const mustafar_geometry other_geometry = make_geometry(2, 2, 1, 32, 40, MUSTAFAR_F16);
     mustafar_context* second = make_context(1);
@@ -227,10 +248,13 @@ static void refusals(void)
     mustafar_attend_options options;
     float q[3 * 128], out[3 * 128], lse[3 * 4], sinks[2] = {0, 0}, pattern[3 * 128];
     mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, 2, 32);
-    const mustafar_tensor out_view = view(out, MUSTAFAR_F32, 1, 1, 2, 32), lse_view = view(lse, MUSTAFAR_F32, 1, 1, 2, 0);
+    const mustafar_tensor out_view = view(out, MUSTAFAR_F32, 1, 1, 2, 32),
+                          lse_view = view(lse, MUSTAFAR_F32, 1, 1, 2, 0);
     const mustafar_tensor sinks_view = view(sinks, MUSTAFAR_F32, 2, 0, 0, 0);
-    const mustafar_tensor q2 = view(q, MUSTAFAR_F32, 2, 1, 2, 32), out2 = view(out, MUSTAFAR_F32, 2, 1, 2, 32);
-    const mustafar_tensor q7 = view(q, MUSTAFAR_F32, 1, 6, 2, 32), out7 = view(out, MUSTAFAR_F32, 1, 6, 2, 32);
+    const mustafar_tensor q2 = view(q, MUSTAFAR_F32, 2, 1, 2, 32),
+                          out2 = view(out, MUSTAFAR_F32, 2, 1, 2, 32);
+    const mustafar_tensor q7 = view(q, MUSTAFAR_F32, 1, 6, 2, 32),
+                          out7 = view(out, MUSTAFAR_F32, 1, 6, 2, 32);
     const mustafar_cache* list[2];
     static const uint32_t odd_bits[] = {0x7fc00000u, 0x7f800000u, 0xff800000u};
     size_t i;
@@ -242,44 +266,71 @@ static void refusals(void)
     memset(out, 0x66, sizeof out);
     memset(lse, 0x66, sizeof lse);
     memset(pattern, 0x66, sizeof pattern);
-#define ATTEND(caches, count, layer, Q, S, O, OUT) mustafar_attend(caches, count, layer, Q, S, O, OUT, &lse_view, NULL, NULL, ERR)
+#define ATTEND(caches, count, layer, Q, S, O, OUT)                                                 \
+    mustafar_attend(caches, count, layer, Q, S, O, OUT, &lse_view, NULL, NULL, ERR)
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(NULL, 1, 0, &q_view, NULL, NULL, &out_view));
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 1, 0, NULL, NULL, NULL, &out_view));
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 1, 0, &q_view, NULL, NULL, NULL));
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 1, 2, &q_view, NULL, NULL, &out_view));
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 1, MUSTAFAR_ALL, &q_view, NULL, NULL, &out_view));
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, ATTEND(list, 2, 0, &q_view, NULL, NULL, &out_view)); /* q says 1 */
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 1, 0, &q7, NULL, NULL, &out7, NULL, NULL, NULL, ERR)); /* 6 > 5 */
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           ATTEND(list, 1, MUSTAFAR_ALL, &q_view, NULL, NULL, &out_view));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           ATTEND(list, 2, 0, &q_view, NULL, NULL, &out_view)); /* q says 1 */
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_attend(list, 1, 0, &q7, NULL, NULL, &out7, NULL, NULL, NULL, ERR)); /* 6 > 5 */
     list[1] = NULL;
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
     list[1] = other;
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
     list[1] = foreign;
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, ERR));
     list[1] = cache;
     for (i = 0; i < 9; ++i) {
         mustafar_status expected = MUSTAFAR_INVALID_ARGUMENT;
         options = good;
         switch (i) {
-        case 0: options.flags = 2, expected = MUSTAFAR_UNSUPPORTED; break;
-        case 1: options.scale = NAN; break;
-        case 2: options.scale = INFINITY; break;
-        case 3: options.softcap = -1; break;
-        case 4: options.softcap = NAN; break;
-        case 5: options.drop_mass = -0.1F; break;
-        case 6: options.drop_mass = 1.5F; break;
-        case 7: options.drop_mass = NAN; break;
-        default: options.reserved[1] = 1; break;
+        case 0:
+            options.flags = 2, expected = MUSTAFAR_UNSUPPORTED;
+            break;
+        case 1:
+            options.scale = NAN;
+            break;
+        case 2:
+            options.scale = INFINITY;
+            break;
+        case 3:
+            options.softcap = -1;
+            break;
+        case 4:
+            options.softcap = NAN;
+            break;
+        case 5:
+            options.drop_mass = -0.1F;
+            break;
+        case 6:
+            options.drop_mass = 1.5F;
+            break;
+        case 7:
+            options.drop_mass = NAN;
+            break;
+        default:
+            options.reserved[1] = 1;
+            break;
         }
-        CHECK_CASE(ATTEND(list, 1, 0, &q_view, NULL, &options, &out_view) == expected, "option %d: %s", (int)i,
-                   last.message);
+        CHECK_CASE(ATTEND(list, 1, 0, &q_view, NULL, &options, &out_view) == expected,
+                   "option %d: %s", (int)i, last.message);
     }
     for (i = 0; i < 3; ++i) {
         const float keep = q[32 + 7];
         q[32 + 7] = float_from_bits(odd_bits[i]);
         EXPECT(MUSTAFAR_NON_FINITE, ATTEND(list, 1, 0, &q_view, NULL, NULL, &out_view));
-        CHECK(last.values[0] == 0 && last.values[1] == 0 && last.values[2] == 1 && last.values[3] == 7);
-        EXPECT(MUSTAFAR_NON_FINITE, mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, NULL));
+        CHECK(last.values[0] == 0 && last.values[1] == 0 && last.values[2] == 1 &&
+              last.values[3] == 7);
+        EXPECT(MUSTAFAR_NON_FINITE,
+               mustafar_attend(list, 2, 0, &q2, NULL, NULL, &out2, NULL, NULL, NULL, NULL));
         q[32 + 7] = keep;
         sinks[1] = float_from_bits(odd_bits[i]);
         EXPECT(MUSTAFAR_NON_FINITE, ATTEND(list, 1, 0, &q_view, &sinks_view, NULL, &out_view));
@@ -287,7 +338,8 @@ static void refusals(void)
         sinks[1] = 0;
     }
     CHECK(memcmp(out, pattern, sizeof out) == 0 && memcmp(lse, pattern, sizeof lse) == 0);
-    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 0, 0, &q_view, NULL, NULL, &out_view, NULL, NULL, NULL, ERR)); /* nothing */
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 0, 0, &q_view, NULL, NULL, &out_view, NULL, NULL,
+                                        NULL, ERR)); /* nothing */
     CHECK(memcmp(out, pattern, sizeof out) == 0);
     q_view.strides[2] = 0; /* one query for all heads */
     EXPECT(MUSTAFAR_OK, ATTEND(list, 1, 0, &q_view, NULL, NULL, &out_view));
@@ -299,12 +351,12 @@ static void refusals(void)
 }
 
 /* A list of caches of unequal lengths and recipes gives what each gives alone, bit for bit. */
-static void lists_of_caches(void)
-{
+static void lists_of_caches(void) {
     enum { COUNT = 5, QLEN = 2, HEADS = 4, D = 64, ROW = QLEN * HEADS * D };
     static const uint32_t lengths[COUNT] = {2, 33, 64, 65, 300};
     const mustafar_geometry geometry = make_geometry(1, HEADS, 2, D, D, MUSTAFAR_BF16);
-    static float q[COUNT * ROW], out[COUNT * ROW], one[ROW], lse[COUNT * QLEN * HEADS], one_lse[QLEN * HEADS];
+    static float q[COUNT * ROW], out[COUNT * ROW], one[ROW], lse[COUNT * QLEN * HEADS],
+        one_lse[QLEN * HEADS];
     static uint16_t half[COUNT * ROW], brain[COUNT * ROW];
     const mustafar_cache* list[COUNT];
     mustafar_cache* made[COUNT];
@@ -318,20 +370,25 @@ static void lists_of_caches(void)
         must_append_all(made[i], (uint64_t)i, lengths[i]);
     }
     fill_rows(q, 3, 0, COUNT * QLEN, HEADS, D);
-    EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &out_view, &lse_view, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &out_view, &lse_view,
+                                        NULL, NULL, ERR));
     for (i = 0; i < COUNT; ++i) {
         const mustafar_tensor q1 = view(q + i * ROW, MUSTAFAR_F32, 1, QLEN, HEADS, D);
         const mustafar_tensor out1 = view(one, MUSTAFAR_F32, 1, QLEN, HEADS, D);
         const mustafar_tensor lse1 = view(one_lse, MUSTAFAR_F32, 1, QLEN, HEADS, 0);
-        EXPECT(MUSTAFAR_OK, mustafar_attend(&list[i], 1, 0, &q1, NULL, NULL, &out1, &lse1, NULL, NULL, ERR));
-        CHECK_CASE(memcmp(one, out + i * ROW, sizeof one) == 0 && memcmp(one_lse, lse + i * QLEN * HEADS, sizeof one_lse) == 0,
+        EXPECT(MUSTAFAR_OK,
+               mustafar_attend(&list[i], 1, 0, &q1, NULL, NULL, &out1, &lse1, NULL, NULL, ERR));
+        CHECK_CASE(memcmp(one, out + i * ROW, sizeof one) == 0 &&
+                       memcmp(one_lse, lse + i * QLEN * HEADS, sizeof one_lse) == 0,
                    "cache %d", i);
     }
     /* outputs in halves are the f32 ones, rounded; a strided output writes nowhere else */
     other = view(half, MUSTAFAR_F16, COUNT, QLEN, HEADS, D);
-    EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_OK,
+           mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
     other = view(brain, MUSTAFAR_BF16, COUNT, QLEN, HEADS, D);
-    EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_OK,
+           mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
     for (i = 0; i < COUNT * ROW; ++i) {
         wrong += half[i] != f16_from_float(out[i]) || brain[i] != bf16_from_float(out[i]);
     }
@@ -340,53 +397,56 @@ static void lists_of_caches(void)
         static float wide[COUNT * ROW * 2];
         memset(wide, 0x44, sizeof wide);
         other = view(wide, MUSTAFAR_F32, COUNT, QLEN, HEADS, D);
-        for (i = 0; i < 4; ++i) {
-            other.strides[i] *= 2;
-        }
-        EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
+        for (i = 0; i < 4; ++i) { other.strides[i] *= 2; }
+        EXPECT(MUSTAFAR_OK,
+               mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &other, NULL, NULL, NULL, ERR));
         wrong = 0;
         for (i = 0; i < COUNT * ROW; ++i) {
-            wrong += memcmp(&wide[2 * i], &out[i], 4) != 0 || wide[2 * i + 1] != float_from_bits(0x44444444u);
+            wrong += memcmp(&wide[2 * i], &out[i], 4) != 0 ||
+                     wide[2 * i + 1] != float_from_bits(0x44444444u);
         }
         CHECK(wrong == 0);
     }
-    for (i = 0; i < COUNT; ++i) {
-        mustafar_cache_destroy(made[i]);
-    }
+    for (i = 0; i < COUNT; ++i) { mustafar_cache_destroy(made[i]); }
 }
 
-static void drop_mass_keeps_its_bound(void)
-{
+static void drop_mass_keeps_its_bound(void) {
     enum { HEADS = 4, D = 64, N = HEADS * D };
     static const float masses[] = {1e-4F, 1e-2F, 0.2F, 1.0F};
     const mustafar_geometry geometry = make_geometry(1, HEADS, 2, D, D, MUSTAFAR_F16);
     mustafar_cache* cache = make_cache(context, geometry, "mustafar-50", 1000, MUSTAFAR_CACHE_AUTO);
     const mustafar_cache* list[1];
     float q[N], exact[N], out[N], lse[HEADS], lse2[HEADS], dropped[HEADS];
-    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, HEADS, D), exact_view = view(exact, MUSTAFAR_F32, 1, 1, HEADS, D);
-    const mustafar_tensor out_view = view(out, MUSTAFAR_F32, 1, 1, HEADS, D), lse_view = view(lse, MUSTAFAR_F32, 1, 1, HEADS, 0);
-    const mustafar_tensor lse2_view = view(lse2, MUSTAFAR_F32, 1, 1, HEADS, 0), dropped_view = view(dropped, MUSTAFAR_F32, 1, 1, HEADS, 0);
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, HEADS, D),
+                          exact_view = view(exact, MUSTAFAR_F32, 1, 1, HEADS, D);
+    const mustafar_tensor out_view = view(out, MUSTAFAR_F32, 1, 1, HEADS, D),
+                          lse_view = view(lse, MUSTAFAR_F32, 1, 1, HEADS, 0);
+    const mustafar_tensor lse2_view = view(lse2, MUSTAFAR_F32, 1, 1, HEADS, 0),
+                          dropped_view = view(dropped, MUSTAFAR_F32, 1, 1, HEADS, 0);
     mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
     int i, c, h;
     list[0] = cache;
     must_append_all(cache, 3, 500);
     fill_rows(q, 3, 0, 1, HEADS, D);
     options.scale = 2.0F; /* weights far apart */
-    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &exact_view, &lse_view, NULL, &dropped_view, ERR));
-    for (h = 0; h < HEADS; ++h) {
-        CHECK(dropped[h] == 0.0F);
-    }
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &exact_view, &lse_view,
+                                        NULL, &dropped_view, ERR));
+    for (h = 0; h < HEADS; ++h) { CHECK(dropped[h] == 0.0F); }
     for (i = 0; i < 4; ++i) {
         options.drop_mass = masses[i];
-        EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &out_view, &lse2_view, NULL, &dropped_view, ERR));
+        EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, NULL, &options, &out_view,
+                                            &lse2_view, NULL, &dropped_view, ERR));
         for (h = 0; h < HEADS; ++h) {
             double difference = 0;
             for (c = 0; c < D; ++c) {
                 difference = worst(difference, fabs((double)out[h * D + c] - exact[h * D + c]));
             }
-            CHECK_CASE(dropped[h] >= 0 && dropped[h] <= masses[i] * 1.00001F, "mass %g dropped %g", (double)masses[i], (double)dropped[h]);
+            CHECK_CASE(dropped[h] >= 0 && dropped[h] <= masses[i] * 1.00001F, "mass %g dropped %g",
+                       (double)masses[i], (double)dropped[h]);
             /* |v| < 1.1 here; left out or renormalised, out moves by at most 2 * dropped * max |v| */
-            CHECK_CASE(difference <= 2.2 * (double)dropped[h] / (1.0001 - (double)dropped[h]) + 1e-5, "mass %g: %g", (double)masses[i], difference);
+            CHECK_CASE(difference <=
+                           2.2 * (double)dropped[h] / (1.0001 - (double)dropped[h]) + 1e-5,
+                       "mass %g: %g", (double)masses[i], difference);
             CHECK(fabsf(lse[h] - lse2[h]) < 1e-5F); /* the scores were all read */
         }
     }
@@ -395,17 +455,22 @@ static void drop_mass_keeps_its_bound(void)
 
 /* ---- merge ---------------------------------------------------------------------------------------- */
 
-static void merge_of_parts_is_the_whole(void)
-{
+static void merge_of_parts_is_the_whole(void) {
     enum { HEADS = 4, D = 64, N = HEADS * D, TOKENS = 100 };
     const mustafar_geometry geometry = make_geometry(1, HEADS, 2, D, D, MUSTAFAR_F16);
-    mustafar_cache *whole = make_cache(context, geometry, "dense", 1000, MUSTAFAR_CACHE_AUTO), *a = NULL, *b = NULL;
+    mustafar_cache *whole = make_cache(context, geometry, "dense", 1000, MUSTAFAR_CACHE_AUTO),
+                   *a = NULL, *b = NULL;
     static float k[TOKENS * 2 * D], v[TOKENS * 2 * D];
-    float q[N], out[N], out_a[N], out_b[N], lse[HEADS], lse_a[HEADS], lse_b[HEADS], sinks[HEADS] = {1, -2, 0.5F, 3};
-    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, HEADS, D), out_view = view(out, MUSTAFAR_F32, 1, 1, HEADS, D);
-    const mustafar_tensor a_view = view(out_a, MUSTAFAR_F32, 1, 1, HEADS, D), b_view = view(out_b, MUSTAFAR_F32, 1, 1, HEADS, D);
-    const mustafar_tensor lse_view = view(lse, MUSTAFAR_F32, 1, 1, HEADS, 0), lse_a_view = view(lse_a, MUSTAFAR_F32, 1, 1, HEADS, 0);
-    const mustafar_tensor lse_b_view = view(lse_b, MUSTAFAR_F32, 1, 1, HEADS, 0), sinks_view = view(sinks, MUSTAFAR_F32, HEADS, 0, 0, 0);
+    float q[N], out[N], out_a[N], out_b[N], lse[HEADS], lse_a[HEADS], lse_b[HEADS],
+        sinks[HEADS] = {1, -2, 0.5F, 3};
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 1, HEADS, D),
+                          out_view = view(out, MUSTAFAR_F32, 1, 1, HEADS, D);
+    const mustafar_tensor a_view = view(out_a, MUSTAFAR_F32, 1, 1, HEADS, D),
+                          b_view = view(out_b, MUSTAFAR_F32, 1, 1, HEADS, D);
+    const mustafar_tensor lse_view = view(lse, MUSTAFAR_F32, 1, 1, HEADS, 0),
+                          lse_a_view = view(lse_a, MUSTAFAR_F32, 1, 1, HEADS, 0);
+    const mustafar_tensor lse_b_view = view(lse_b, MUSTAFAR_F32, 1, 1, HEADS, 0),
+                          sinks_view = view(sinks, MUSTAFAR_F32, HEADS, 0, 0, 0);
     mustafar_tensor kv, vv;
     mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
     const mustafar_cache* list[1];
@@ -420,7 +485,8 @@ static void merge_of_parts_is_the_whole(void)
     vv = view(v, MUSTAFAR_F32, TOKENS, 2, D, 0);
     MUST(mustafar_cache_append(whole, 0, &kv, &vv, 0, ERR));
     list[0] = whole;
-    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &out_view, &lse_view, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_OK, mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &out_view,
+                                        &lse_view, NULL, NULL, ERR));
     for (cut = 0; cut <= TOKENS; cut += 20) {
         a = make_cache(context, geometry, "dense", 1000, MUSTAFAR_CACHE_AUTO);
         b = make_cache(context, geometry, "dense", 1000, MUSTAFAR_CACHE_AUTO);
@@ -435,16 +501,15 @@ static void merge_of_parts_is_the_whole(void)
             MUST(mustafar_cache_append(b, 0, &kv, &vv, 0, ERR));
         }
         list[0] = a;
-        MUST(mustafar_attend(list, 1, 0, &q_view, NULL, &options, &a_view, &lse_a_view, NULL, NULL, ERR));
+        MUST(mustafar_attend(list, 1, 0, &q_view, NULL, &options, &a_view, &lse_a_view, NULL, NULL,
+                             ERR));
         list[0] = b;
-        MUST(mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &b_view, &lse_b_view, NULL, NULL, ERR));
-        EXPECT(MUSTAFAR_OK, mustafar_merge(context, &a_view, &lse_a_view, &b_view, &lse_b_view, &a_view, &lse_a_view, ERR));
-        for (i = 0; i < N; ++i) {
-            error = worst(error, fabs((double)out[i] - out_a[i]));
-        }
-        for (i = 0; i < HEADS; ++i) {
-            error = worst(error, fabs((double)lse[i] - lse_a[i]) / 10);
-        }
+        MUST(mustafar_attend(list, 1, 0, &q_view, &sinks_view, &options, &b_view, &lse_b_view, NULL,
+                             NULL, ERR));
+        EXPECT(MUSTAFAR_OK, mustafar_merge(context, &a_view, &lse_a_view, &b_view, &lse_b_view,
+                                           &a_view, &lse_a_view, ERR));
+        for (i = 0; i < N; ++i) { error = worst(error, fabs((double)out[i] - out_a[i])); }
+        for (i = 0; i < HEADS; ++i) { error = worst(error, fabs((double)lse[i] - lse_a[i]) / 10); }
         mustafar_cache_destroy(a);
         mustafar_cache_destroy(b);
     }
@@ -452,12 +517,14 @@ static void merge_of_parts_is_the_whole(void)
     mustafar_cache_destroy(whole);
 }
 
-static void merge_edges(void)
-{
+static void merge_edges(void) {
     float a[4] = {1, 2, 3, 4}, b[4] = {5, 6, 7, 8}, out[4], lse_a[2], lse_b[2], lse[2];
-    const mustafar_tensor av = view(a, MUSTAFAR_F32, 2, 2, 0, 0), bv = view(b, MUSTAFAR_F32, 2, 2, 0, 0);
-    const mustafar_tensor ov = view(out, MUSTAFAR_F32, 2, 2, 0, 0), la = view(lse_a, MUSTAFAR_F32, 2, 0, 0, 0);
-    const mustafar_tensor lb = view(lse_b, MUSTAFAR_F32, 2, 0, 0, 0), lo = view(lse, MUSTAFAR_F32, 2, 0, 0, 0);
+    const mustafar_tensor av = view(a, MUSTAFAR_F32, 2, 2, 0, 0),
+                          bv = view(b, MUSTAFAR_F32, 2, 2, 0, 0);
+    const mustafar_tensor ov = view(out, MUSTAFAR_F32, 2, 2, 0, 0),
+                          la = view(lse_a, MUSTAFAR_F32, 2, 0, 0, 0);
+    const mustafar_tensor lb = view(lse_b, MUSTAFAR_F32, 2, 0, 0, 0),
+                          lo = view(lse, MUSTAFAR_F32, 2, 0, 0, 0);
     const mustafar_tensor wide = view(b, MUSTAFAR_F32, 1, 4, 0, 0);
     static const uint32_t odd[] = {0x7fc00000u, 0x7f800000u};
     int i;
@@ -475,8 +542,10 @@ static void merge_edges(void)
     lse_a[0] = logf(3);
     lse_b[0] = 0;
     EXPECT(MUSTAFAR_OK, mustafar_merge(context, &av, &la, &bv, &lb, &ov, &lo, ERR));
-    CHECK(fabsf(out[0] - 2) < 1e-6F && fabsf(out[1] - 3) < 1e-6F && fabsf(lse[0] - logf(4)) < 1e-6F);
-    EXPECT(MUSTAFAR_OK, mustafar_merge(context, &av, &la, &bv, &lb, &bv, &lb, ERR)); /* out may be out_b */
+    CHECK(fabsf(out[0] - 2) < 1e-6F && fabsf(out[1] - 3) < 1e-6F &&
+          fabsf(lse[0] - logf(4)) < 1e-6F);
+    EXPECT(MUSTAFAR_OK,
+           mustafar_merge(context, &av, &la, &bv, &lb, &bv, &lb, ERR)); /* out may be out_b */
     CHECK(b[0] == out[0] && b[1] == out[1] && lse_b[0] == lse[0]);
     memset(out, 0x31, sizeof out);
     memset(lse, 0x31, sizeof lse);
@@ -497,8 +566,7 @@ static void merge_edges(void)
     CHECK(out[0] == float_from_bits(0x31313131u) && lse[1] == float_from_bits(0x31313131u));
 }
 
-int main(void)
-{
+int main(void) {
     context = make_context(1);
     every_recipe_and_option();
     geometries();

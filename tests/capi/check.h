@@ -13,15 +13,16 @@
 /* Passes when `condition` holds; gives `condition` back, so that a test can stop where it makes no sense
  * to go on. Extra arguments are a printf text about the case at hand. */
 #define CHECK(condition) check_that((condition), #condition, __FILE__, __LINE__, "%s", "")
-#define CHECK_CASE(condition, ...) check_that((condition), #condition, __FILE__, __LINE__, __VA_ARGS__)
-bool check_that(bool condition, const char* text, const char* file, int line, const char* format, ...)
-    __attribute__((format(printf, 5, 6)));
+#define CHECK_CASE(condition, ...)                                                                 \
+    check_that((condition), #condition, __FILE__, __LINE__, __VA_ARGS__)
+bool check_that(bool condition, const char* text, const char* file, int line, const char* format,
+                ...) __attribute__((format(printf, 5, 6)));
 
 /* Passes when `call` returns `status`; gives that back. Where the call was handed ERR, the error must say
  * the same status and carry a text that starts with "mustafar_", or be untouched on success. */
 #define EXPECT(status, call) check_status((status), (call), #call, __FILE__, __LINE__)
-bool check_status(mustafar_status expected, mustafar_status seen, const char* text, const char* file,
-                  int line);
+bool check_status(mustafar_status expected, mustafar_status seen, const char* text,
+                  const char* file, int line);
 
 /* The last parameter of a call inside EXPECT: a fresh error, readable as `last` afterwards. */
 #define ERR (fresh_error())

@@ -25,15 +25,16 @@ float float_from_bits(uint32_t bits);
 
 /* ---- makers: they succeed or end the program --------------------------------------------------- */
 
-mustafar_geometry make_geometry(uint32_t layers, uint32_t q_heads, uint32_t kv_heads, uint32_t head_dim_k,
-                                uint32_t head_dim_v, mustafar_dtype dtype);
+mustafar_geometry make_geometry(uint32_t layers, uint32_t q_heads, uint32_t kv_heads,
+                                uint32_t head_dim_k, uint32_t head_dim_v, mustafar_dtype dtype);
 mustafar_context* make_context(uint32_t threads); /* no quota, the C library's memory */
 mustafar_recipe* make_recipe(const char* text);
-mustafar_cache* make_cache(mustafar_context* context, mustafar_geometry geometry, const char* recipe,
-                           uint32_t max_tokens, uint32_t flags);
+mustafar_cache* make_cache(mustafar_context* context, mustafar_geometry geometry,
+                           const char* recipe, uint32_t max_tokens, uint32_t flags);
 
 /* A contiguous view; the shape ends with the first 0. */
-mustafar_tensor view(const void* data, mustafar_dtype dtype, int64_t a, int64_t b, int64_t c, int64_t d);
+mustafar_tensor view(const void* data, mustafar_dtype dtype, int64_t a, int64_t b, int64_t c,
+                     int64_t d);
 
 /* Fills `tokens` rows [tokens, heads, head_dim]; what stands at a position depends on (seed, position) only. */
 void fill_rows(float* rows, uint64_t seed, uint32_t position, uint32_t tokens, uint32_t heads,
@@ -42,7 +43,8 @@ void fill_rows(float* rows, uint64_t seed, uint32_t position, uint32_t tokens, u
 /* Appends those rows, K with seed, V with seed + 1, to one layer behind what it holds. */
 mustafar_status append_rows(mustafar_cache* cache, uint32_t layer, uint64_t seed, uint32_t tokens,
                             uint32_t flags, mustafar_error* error);
-void must_append(mustafar_cache* cache, uint32_t layer, uint64_t seed, uint32_t tokens, uint32_t flags);
+void must_append(mustafar_cache* cache, uint32_t layer, uint64_t seed, uint32_t tokens,
+                 uint32_t flags);
 void must_append_all(mustafar_cache* cache, uint64_t seed, uint32_t tokens);
 
 /* ---- asking ------------------------------------------------------------------------------------ */
@@ -77,8 +79,9 @@ bool unchanged(const mustafar_cache* cache, const blob* before);
 /* ---- an allocator that counts ------------------------------------------------------------------- */
 
 typedef struct counter {
-    int64_t calls;      /* of allocate */
-    int64_t fail_at;    /* the call that returns NULL, counted from 1; 0 = none; -n = that one and all later */
+    int64_t calls; /* of allocate */
+    int64_t
+        fail_at; /* the call that returns NULL, counted from 1; 0 = none; -n = that one and all later */
     int64_t live;       /* blocks handed out and not given back */
     int64_t live_bytes; /* in them */
     int64_t misuse;     /* released with another size or alignment, or alignment out of contract */
@@ -99,8 +102,9 @@ void fence_free(fence* memory);
 
 /* Attention by its formula, in double, over exported values: the oracle for attend. Rows `seen` of
  * [rows, d]; scale as given; `sink` NULL or one score. Writes out[d_v] and gives lse back. */
-double plain_attention(const float* q, const float* k, const float* v, uint32_t rows, const unsigned char* seen,
-                       uint32_t head_dim_k, uint32_t head_dim_v, double scale, double softcap,
-                       const float* sink, double* out, double* weights);
+double plain_attention(const float* q, const float* k, const float* v, uint32_t rows,
+                       const unsigned char* seen, uint32_t head_dim_k, uint32_t head_dim_v,
+                       double scale, double softcap, const float* sink, double* out,
+                       double* weights);
 
 #endif

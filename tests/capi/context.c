@@ -9,16 +9,15 @@
 
 static mustafar_context* const untouched = (mustafar_context*)(uintptr_t)0x5a5a5a50;
 
-static void creation_refuses(const mustafar_context_options* options, const mustafar_allocator* allocator,
-                             const mustafar_log_hook* hook, mustafar_status status, const char* what)
-{
+static void creation_refuses(const mustafar_context_options* options,
+                             const mustafar_allocator* allocator, const mustafar_log_hook* hook,
+                             mustafar_status status, const char* what) {
     mustafar_context* context = untouched;
     EXPECT(status, mustafar_context_create(options, allocator, hook, &context, ERR));
     CHECK_CASE(context == untouched, "out was written: %s", what);
 }
 
-static void null_and_defaults(void)
-{
+static void null_and_defaults(void) {
     mustafar_context* context = NULL;
     mustafar_context_options options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_context_create(NULL, NULL, NULL, NULL, ERR));
@@ -38,8 +37,7 @@ static void null_and_defaults(void)
 }
 
 /* Whether a context itself takes memory is its own business; a cache surely does. */
-static void quota_of_one_byte(const mustafar_context_options* options)
-{
+static void quota_of_one_byte(const mustafar_context_options* options) {
     const mustafar_geometry geometry = make_geometry(1, 1, 1, 32, 32, MUSTAFAR_F16);
     mustafar_cache_options cache_options = MUSTAFAR_CACHE_OPTIONS_INIT;
     mustafar_context* context = NULL;
@@ -52,12 +50,12 @@ static void quota_of_one_byte(const mustafar_context_options* options)
         mustafar_context_destroy(context);
     }
     CHECK(status == MUSTAFAR_OUT_OF_MEMORY && cache == NULL);
-    CHECK(last.values[0] > 0 && last.values[1] == 0 && last.values[2] == 1); /* asked, used, limit */
+    CHECK(last.values[0] > 0 && last.values[1] == 0 &&
+          last.values[2] == 1); /* asked, used, limit */
     mustafar_recipe_destroy(recipe);
 }
 
-static void bad_options(void)
-{
+static void bad_options(void) {
     const mustafar_context_options good = MUSTAFAR_CONTEXT_OPTIONS_INIT;
     mustafar_context_options options = good;
     options.reserved = 1;
@@ -84,8 +82,7 @@ static void bad_options(void)
     quota_of_one_byte(&options);
 }
 
-static void refuse_ref(void)
-{
+static void refuse_ref(void) {
     mustafar_context_options options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
     mustafar_context* context = NULL;
     bool better = true;
@@ -98,7 +95,8 @@ static void refuse_ref(void)
         MUST(mustafar_kernel_at(i, &ref, ERR));
         for (j = 0; strcmp(ref.backend, "ref") == 0 && j < mustafar_kernel_count(); ++j) {
             MUST(mustafar_kernel_at(j, &row, ERR));
-            found = found || (strcmp(row.op, ref.op) == 0 && strcmp(row.backend, "ref") != 0 && row.available);
+            found = found || (strcmp(row.op, ref.op) == 0 && strcmp(row.backend, "ref") != 0 &&
+                              row.available);
         }
         better = better && (strcmp(ref.backend, "ref") != 0 || found);
     }
@@ -114,8 +112,7 @@ static void refuse_ref(void)
     creation_refuses(&options, NULL, NULL, MUSTAFAR_UNSUPPORTED, "backend ref with REFUSE_REF");
 }
 
-static void forced_backend(void)
-{
+static void forced_backend(void) {
     mustafar_context_options options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
     mustafar_context* context = NULL;
     mustafar_kernel_info row = {0};
@@ -136,8 +133,7 @@ static void forced_backend(void)
     unsetenv("MUSTAFAR_FORCE_BACKEND");
 }
 
-static void kernels(void)
-{
+static void kernels(void) {
     static const char* const ops[] = {"attend", "prune", "pack", "unpack", "merge"};
     mustafar_context* context = make_context(1);
     mustafar_kernel_info row, before;
@@ -158,8 +154,7 @@ static void kernels(void)
     mustafar_context_destroy(context);
 }
 
-static void bad_hooks(void)
-{
+static void bad_hooks(void) {
     counter counts = {0};
     const mustafar_allocator good = counting_allocator(&counts);
     mustafar_allocator allocator = good;
@@ -179,8 +174,7 @@ static void bad_hooks(void)
     CHECK(counts.calls == 0);
 }
 
-static void every_failing_allocation_of_creation(void)
-{
+static void every_failing_allocation_of_creation(void) {
     int64_t n;
     for (n = 1; n < 1000; ++n) {
         counter counts = {0};
@@ -195,7 +189,8 @@ static void every_failing_allocation_of_creation(void)
             CHECK(counts.live == 0 && counts.misuse == 0);
             break;
         }
-        CHECK_CASE(status == MUSTAFAR_OUT_OF_MEMORY && last.values[2] == 0, "allocation %d", (int)n);
+        CHECK_CASE(status == MUSTAFAR_OUT_OF_MEMORY && last.values[2] == 0, "allocation %d",
+                   (int)n);
         CHECK_CASE(context == untouched && counts.live == 0, "allocation %d", (int)n);
     }
     CHECK(n < 1000);
@@ -207,20 +202,17 @@ typedef struct lines {
     bool append, attend, broken;
 } lines;
 
-static void take_line(void* user, int32_t level, const char* text)
-{
+static void take_line(void* user, int32_t level, const char* text) {
     lines* seen = user;
     ++seen->count;
-    if (level > seen->finest) {
-        seen->finest = level;
-    }
+    if (level > seen->finest) { seen->finest = level; }
     seen->append = seen->append || strstr(text, "append") != NULL;
     seen->attend = seen->attend || strstr(text, "attend") != NULL;
-    seen->broken = seen->broken || text[0] == '\0' || strchr(text, '\n') != NULL || level < 1 || level > 4;
+    seen->broken =
+        seen->broken || text[0] == '\0' || strchr(text, '\n') != NULL || level < 1 || level > 4;
 }
 
-static int count_lines(int32_t level, lines* seen)
-{
+static int count_lines(int32_t level, lines* seen) {
     const mustafar_geometry geometry = make_geometry(1, 2, 1, 32, 32, MUSTAFAR_F16);
     mustafar_context* context = NULL;
     mustafar_log_hook hook;
@@ -246,8 +238,7 @@ static int count_lines(int32_t level, lines* seen)
     return seen->count;
 }
 
-static void log_hook(void)
-{
+static void log_hook(void) {
     lines seen;
     CHECK(count_lines(MUSTAFAR_LOG_TRACE, &seen) >= 2);
     CHECK(seen.append && seen.attend && !seen.broken && seen.finest == MUSTAFAR_LOG_TRACE);
@@ -257,18 +248,17 @@ static void log_hook(void)
 }
 
 /* live == page + cache + work == what the hook handed out. */
-static void bytes_add_up(const mustafar_context* context, const counter* counts, const char* when)
-{
+static void bytes_add_up(const mustafar_context* context, const counter* counts, const char* when) {
     const mustafar_context_stats stats = stats_of(context);
-    CHECK_CASE(stats.live_bytes == stats.page_bytes + stats.cache_bytes + stats.work_bytes, "%s", when);
-    CHECK_CASE(stats.live_bytes == (uint64_t)counts->live_bytes, "%s: stats %llu, allocator %lld", when,
-               (unsigned long long)stats.live_bytes, (long long)counts->live_bytes);
+    CHECK_CASE(stats.live_bytes == stats.page_bytes + stats.cache_bytes + stats.work_bytes, "%s",
+               when);
+    CHECK_CASE(stats.live_bytes == (uint64_t)counts->live_bytes, "%s: stats %llu, allocator %lld",
+               when, (unsigned long long)stats.live_bytes, (long long)counts->live_bytes);
     CHECK_CASE(stats.allocations == (uint64_t)counts->calls, "%s", when);
     CHECK_CASE(stats.peak_bytes >= stats.live_bytes, "%s", when);
 }
 
-static void stats(void)
-{
+static void stats(void) {
     const mustafar_geometry geometry = make_geometry(2, 4, 2, 64, 64, MUSTAFAR_F16);
     counter counts = {0};
     mustafar_allocator allocator = counting_allocator(&counts);
@@ -288,11 +278,13 @@ static void stats(void)
     bytes_add_up(context, &counts, "200 tokens");
     before = stats_of(context);
     CHECK(before.caches == 1 && before.shared_pages == 0);
-    CHECK(before.pages == 2u * 2u * (160u / 32u)); /* layers * heads * full steps of 168 / 32 rows */
+    CHECK(before.pages ==
+          2u * 2u * (160u / 32u)); /* layers * heads * full steps of 168 / 32 rows */
     CHECK(before.page_bytes + before.cache_bytes == bytes_of(cache).total);
     EXPECT(MUSTAFAR_OK, mustafar_cache_fork(cache, &fork, ERR));
     bytes_add_up(context, &counts, "fork");
-    CHECK(stats_of(context).pages == before.pages && stats_of(context).shared_pages == before.pages);
+    CHECK(stats_of(context).pages == before.pages &&
+          stats_of(context).shared_pages == before.pages);
     CHECK(stats_of(context).page_bytes == before.page_bytes && stats_of(context).caches == 2);
     mustafar_cache_destroy(cache);
     bytes_add_up(context, &counts, "parent destroyed");
@@ -307,8 +299,7 @@ static void stats(void)
     CHECK(counts.live == 0 && counts.live_bytes == 0 && counts.misuse == 0);
 }
 
-static void context_outlives_by_its_caches(void)
-{
+static void context_outlives_by_its_caches(void) {
     const mustafar_geometry geometry = make_geometry(1, 1, 1, 32, 32, MUSTAFAR_F16);
     counter counts = {0};
     mustafar_allocator allocator = counting_allocator(&counts);
@@ -324,8 +315,7 @@ static void context_outlives_by_its_caches(void)
     CHECK(counts.live == 0 && counts.misuse == 0);
 }
 
-int main(void)
-{
+int main(void) {
     unsetenv("MUSTAFAR_FORCE_BACKEND");
     null_and_defaults();
     bad_options();

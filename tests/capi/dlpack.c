@@ -10,8 +10,7 @@
 static float data[64 * 4];
 static int64_t shape[5], strides[5];
 
-static mustafar_dl_managed_tensor good(void)
-{
+static mustafar_dl_managed_tensor good(void) {
     mustafar_dl_managed_tensor tensor;
     memset(&tensor, 0, sizeof tensor);
     tensor.version.major = 1;
@@ -29,19 +28,19 @@ static mustafar_dl_managed_tensor good(void)
     return tensor;
 }
 
-static void refused(const mustafar_dl_managed_tensor* tensor, int for_writing, mustafar_status status, int64_t value, const char* mentions)
-{
+static void refused(const mustafar_dl_managed_tensor* tensor, int for_writing,
+                    mustafar_status status, int64_t value, const char* mentions) {
     mustafar_tensor out, before;
     memset(&out, 0x5a, sizeof out);
     before = out;
     EXPECT(status, mustafar_tensor_from_dlpack(tensor, for_writing, &out, ERR));
-    CHECK_CASE(last.values[0] == value && strstr(last.message, mentions) != NULL, "\"%s\" %d", last.message, (int)last.values[0]);
+    CHECK_CASE(last.values[0] == value && strstr(last.message, mentions) != NULL, "\"%s\" %d",
+               last.message, (int)last.values[0]);
     CHECK(memcmp(&out, &before, sizeof out) == 0);
     CHECK(mustafar_tensor_from_dlpack(tensor, for_writing, &out, NULL) == status);
 }
 
-static void layout_is_that_of_dlpack(void)
-{
+static void layout_is_that_of_dlpack(void) {
     CHECK(sizeof(mustafar_dl_managed_tensor) == 80 && sizeof(mustafar_dl_tensor) == 48);
     CHECK(offsetof(mustafar_dl_managed_tensor, manager_ctx) == 8);
     CHECK(offsetof(mustafar_dl_managed_tensor, deleter) == 16);
@@ -49,30 +48,37 @@ static void layout_is_that_of_dlpack(void)
     CHECK(offsetof(mustafar_dl_managed_tensor, dl_tensor) == 32);
     CHECK(offsetof(mustafar_dl_tensor, device) == 8 && offsetof(mustafar_dl_tensor, ndim) == 16);
     CHECK(offsetof(mustafar_dl_tensor, dtype) == 20 && offsetof(mustafar_dl_tensor, shape) == 24);
-    CHECK(offsetof(mustafar_dl_tensor, strides) == 32 && offsetof(mustafar_dl_tensor, byte_offset) == 40);
+    CHECK(offsetof(mustafar_dl_tensor, strides) == 32 &&
+          offsetof(mustafar_dl_tensor, byte_offset) == 40);
 }
 
-static void conversions(void)
-{
+static void conversions(void) {
     static const struct {
         uint8_t code, bits;
         mustafar_dtype dtype;
-    } types[] = {{2, 32, MUSTAFAR_F32}, {2, 16, MUSTAFAR_F16}, {4, 16, MUSTAFAR_BF16}, {1, 8, MUSTAFAR_U8}, {0, 32, MUSTAFAR_I32}};
+    } types[] = {{2, 32, MUSTAFAR_F32},
+                 {2, 16, MUSTAFAR_F16},
+                 {4, 16, MUSTAFAR_BF16},
+                 {1, 8, MUSTAFAR_U8},
+                 {0, 32, MUSTAFAR_I32}};
     mustafar_dl_managed_tensor tensor = good();
     mustafar_tensor out;
     int code, bits;
     size_t i;
     EXPECT(MUSTAFAR_OK, mustafar_tensor_from_dlpack(&tensor, 0, &out, ERR));
-    CHECK(out.data == data && out.dtype == MUSTAFAR_F32 && out.device == 0 && out.ndim == 3 && out.reserved == 0);
+    CHECK(out.data == data && out.dtype == MUSTAFAR_F32 && out.device == 0 && out.ndim == 3 &&
+          out.reserved == 0);
     CHECK(out.shape[0] == 2 && out.shape[1] == 1 && out.shape[2] == 32 && out.shape[3] == 0);
-    CHECK(out.strides[0] == 32 && out.strides[1] == 32 && out.strides[2] == 1 && out.strides[3] == 0);
+    CHECK(out.strides[0] == 32 && out.strides[1] == 32 && out.strides[2] == 1 &&
+          out.strides[3] == 0);
     tensor.dl_tensor.strides = strides;
     strides[0] = -64;
     strides[1] = 0;
     strides[2] = 2;
     tensor.dl_tensor.byte_offset = 256;
     EXPECT(MUSTAFAR_OK, mustafar_tensor_from_dlpack(&tensor, 1, &out, ERR));
-    CHECK(out.data == data + 64 && out.strides[0] == -64 && out.strides[1] == 0 && out.strides[2] == 2);
+    CHECK(out.data == data + 64 && out.strides[0] == -64 && out.strides[1] == 0 &&
+          out.strides[2] == 2);
     tensor = good();
     tensor.flags = 1; /* read-only */
     EXPECT(MUSTAFAR_OK, mustafar_tensor_from_dlpack(&tensor, 0, &out, ERR));
@@ -103,8 +109,7 @@ static void conversions(void)
     CHECK(out.data == NULL && out.shape[0] == 0 && out.strides[0] == 32);
 }
 
-static void refusals(void)
-{
+static void refusals(void) {
     mustafar_dl_managed_tensor tensor = good();
     mustafar_tensor out;
     refused(NULL, 0, MUSTAFAR_INVALID_ARGUMENT, 0, "tensor");
@@ -153,8 +158,7 @@ static void refusals(void)
     EXPECT(MUSTAFAR_OK, mustafar_tensor_from_dlpack(&tensor, 0, &out, ERR));
 }
 
-static void errors_of_any_size(void)
-{
+static void errors_of_any_size(void) {
     mustafar_dl_managed_tensor tensor = good();
     mustafar_tensor out;
     mustafar_error whole = MUSTAFAR_ERROR_INIT;
@@ -168,28 +172,30 @@ static void errors_of_any_size(void)
         const size_t head = offsetof(mustafar_error, message);
         memset(memory.data, 0x77, size);
         memcpy(memory.data, &stated, 4);
-        CHECK(mustafar_tensor_from_dlpack(&tensor, 0, &out, (mustafar_error*)(void*)memory.data) == MUSTAFAR_UNSUPPORTED);
+        CHECK(mustafar_tensor_from_dlpack(&tensor, 0, &out, (mustafar_error*)(void*)memory.data) ==
+              MUSTAFAR_UNSUPPORTED);
         CHECK(memcmp(memory.data, &stated, 4) == 0);
         if (size > head) {
-            const size_t length = strlen(whole.message) < size - head - 1 ? strlen(whole.message) : size - head - 1;
-            CHECK_CASE(memcmp(memory.data + head, whole.message, length) == 0 && memory.data[head + length] == 0, "size %u", (unsigned)size);
+            const size_t length =
+                strlen(whole.message) < size - head - 1 ? strlen(whole.message) : size - head - 1;
+            CHECK_CASE(memcmp(memory.data + head, whole.message, length) == 0 &&
+                           memory.data[head + length] == 0,
+                       "size %u", (unsigned)size);
         }
         fence_free(&memory);
     }
 }
 
-static void appended(void)
-{
+static void appended(void) {
     mustafar_context* context = make_context(1);
-    mustafar_cache* cache = make_cache(context, make_geometry(1, 1, 1, 32, 32, MUSTAFAR_F16), "dense", 10, MUSTAFAR_CACHE_AUTO);
+    mustafar_cache* cache = make_cache(context, make_geometry(1, 1, 1, 32, 32, MUSTAFAR_F16),
+                                       "dense", 10, MUSTAFAR_CACHE_AUTO);
     mustafar_dl_managed_tensor tensor = good();
     float values[64];
     const mustafar_tensor out = view(values, MUSTAFAR_F32, 2, 32, 0, 0);
     mustafar_tensor kv;
     int i;
-    for (i = 0; i < 64; ++i) {
-        data[i] = (float)i;
-    }
+    for (i = 0; i < 64; ++i) { data[i] = (float)i; }
     EXPECT(MUSTAFAR_OK, mustafar_tensor_from_dlpack(&tensor, 0, &kv, ERR));
     EXPECT(MUSTAFAR_OK, mustafar_cache_append(cache, 0, &kv, &kv, 0, ERR));
     EXPECT(MUSTAFAR_OK, mustafar_cache_export(cache, 0, 0, 0, 0, 2, &out, NULL, ERR));
@@ -198,8 +204,7 @@ static void appended(void)
     mustafar_context_destroy(context);
 }
 
-int main(void)
-{
+int main(void) {
     layout_is_that_of_dlpack();
     conversions();
     refusals();

@@ -4,17 +4,15 @@
 
 #include "common.h"
 
-static void versions(void)
-{
+static void versions(void) {
     CHECK(strcmp(mustafar_version(), MUSTAFAR_VERSION) == 0);
     CHECK(mustafar_abi_version() == 0);
     CHECK(strlen(mustafar_build_text()) > 5);
     CHECK(strchr(mustafar_build_text(), '\n') == NULL);
 }
 
-static void names(void)
-{
-    static const char* const statuses[] = {"MUSTAFAR_OK",         "MUSTAFAR_INVALID_ARGUMENT",
+static void names(void) {
+    static const char* const statuses[] = {"MUSTAFAR_OK",          "MUSTAFAR_INVALID_ARGUMENT",
                                            "MUSTAFAR_UNSUPPORTED", "MUSTAFAR_OUT_OF_MEMORY",
                                            "MUSTAFAR_CAPACITY",    "MUSTAFAR_BAD_STATE",
                                            "MUSTAFAR_NON_FINITE",  "MUSTAFAR_NOT_EXACT",
@@ -37,8 +35,7 @@ static void names(void)
     CHECK(strcmp(mustafar_dtype_name(INT32_MAX), "unknown") == 0);
 }
 
-static void every_table_ends_in_ref(void)
-{
+static void every_table_ends_in_ref(void) {
     static const char* const ops[] = {"attend", "prune", "pack", "unpack", "merge"};
     const size_t count = mustafar_kernel_count();
     bool seen[5] = {false};
@@ -49,15 +46,14 @@ static void every_table_ends_in_ref(void)
         mustafar_kernel_info row;
         memset(&row, 0x5a, sizeof row);
         row.struct_size = (uint32_t)sizeof row;
-        if (!EXPECT(MUSTAFAR_OK, mustafar_kernel_at(i, &row, ERR))) {
-            continue;
-        }
+        if (!EXPECT(MUSTAFAR_OK, mustafar_kernel_at(i, &row, ERR))) { continue; }
         CHECK(row.struct_size == sizeof row);
         CHECK(row.available <= 1);
         CHECK(memchr(row.op, 0, sizeof row.op) && memchr(row.backend, 0, sizeof row.backend));
         CHECK(memchr(row.name, 0, sizeof row.name) && memchr(row.reason, 0, sizeof row.reason));
         CHECK_CASE((row.reason[0] == '\0') == (row.available == 1), "row %s", row.name);
-        CHECK_CASE(strncmp(row.name, row.op, strlen(row.op)) == 0, "row %s of %s", row.name, row.op);
+        CHECK_CASE(strncmp(row.name, row.op, strlen(row.op)) == 0, "row %s of %s", row.name,
+                   row.op);
         for (op = 0; op < 5; ++op) {
             if (strcmp(row.op, ops[op]) == 0 && strcmp(row.backend, "ref") == 0) {
                 CHECK_CASE(!seen[op], "two ref rows for %s", ops[op]);
@@ -73,13 +69,10 @@ static void every_table_ends_in_ref(void)
         }
         strcpy(previous, row.op);
     }
-    for (op = 0; op < 5; ++op) {
-        CHECK_CASE(seen[op], "no ref row for %s", ops[op]);
-    }
+    for (op = 0; op < 5; ++op) { CHECK_CASE(seen[op], "no ref row for %s", ops[op]); }
 }
 
-static void kernel_at_refuses(void)
-{
+static void kernel_at_refuses(void) {
     mustafar_kernel_info row, before;
     memset(&row, 0x5a, sizeof row);
     row.struct_size = (uint32_t)sizeof row;
@@ -91,8 +84,7 @@ static void kernel_at_refuses(void)
     CHECK(memcmp(&row, &before, sizeof row) == 0);
 }
 
-int main(void)
-{
+int main(void) {
     versions();
     names();
     every_table_ends_in_ref();

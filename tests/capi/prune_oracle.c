@@ -15,15 +15,13 @@ enum { ROWS = 64, LARGEST = 256 };
 
 static mustafar_context* context;
 
-static int by_magnitude(const void* a, const void* b)
-{
+static int by_magnitude(const void* a, const void* b) {
     /* an element is {magnitude bits of the f16, channel}; f16 magnitudes order as their bits do */
     const uint32_t *x = a, *y = b;
     return x[0] != y[0] ? (x[0] < y[0] ? 1 : -1) : (x[1] > y[1] ? 1 : -1);
 }
 
-static void oracle(const uint16_t* row, uint32_t d, uint32_t keep, uint8_t* bitmap)
-{
+static void oracle(const uint16_t* row, uint32_t d, uint32_t keep, uint8_t* bitmap) {
     uint32_t elements[LARGEST][2], c;
     for (c = 0; c < d; ++c) {
         elements[c][0] = row[c] & 0x7fffu;
@@ -32,13 +30,14 @@ static void oracle(const uint16_t* row, uint32_t d, uint32_t keep, uint8_t* bitm
     qsort(elements, d, sizeof elements[0], by_magnitude);
     memset(bitmap, 0, d / 8);
     for (c = 0; c < keep; ++c) {
-        bitmap[elements[c][1] / 8] = (uint8_t)(bitmap[elements[c][1] / 8] | 1u << (elements[c][1] % 8));
+        bitmap[elements[c][1] / 8] =
+            (uint8_t)(bitmap[elements[c][1] / 8] | 1u << (elements[c][1] % 8));
     }
 }
 
 /* Rows [count, d] of one kv head, f16. Gives the number of rows whose mask differs. */
-static uint32_t differences(const uint16_t* rows, uint32_t count, uint32_t d, uint32_t keep, bool packed)
-{
+static uint32_t differences(const uint16_t* rows, uint32_t count, uint32_t d, uint32_t keep,
+                            bool packed) {
     const mustafar_geometry geometry = make_geometry(1, 1, 1, d, d, MUSTAFAR_F16);
     const mustafar_tensor tensor = view(rows, MUSTAFAR_F16, count, 1, d, 0);
     char recipe[64];
@@ -47,7 +46,8 @@ static uint32_t differences(const uint16_t* rows, uint32_t count, uint32_t d, ui
     uint8_t *bitmaps = malloc((size_t)count * d / 8), expected[LARGEST / 8];
     const mustafar_tensor out = view(values, MUSTAFAR_F32, count, d, 0, 0);
     uint32_t r, side, wrong = 0;
-    snprintf(recipe, sizeof recipe, packed ? "k%u/v%u/w0" : "kd/vd/w0", (unsigned)keep, (unsigned)keep);
+    snprintf(recipe, sizeof recipe, packed ? "k%u/v%u/w0" : "kd/vd/w0", (unsigned)keep,
+             (unsigned)keep);
     cache = make_cache(context, geometry, recipe, count, packed ? MUSTAFAR_CACHE_AUTO : 0);
     MUST(mustafar_cache_append(cache, 0, &tensor, &tensor, 0, ERR));
     for (side = 0; side < 2; ++side) {
@@ -57,7 +57,8 @@ static uint32_t differences(const uint16_t* rows, uint32_t count, uint32_t d, ui
             mustafar_prune_options options = MUSTAFAR_PRUNE_OPTIONS_INIT;
             options.method = MUSTAFAR_PRUNE_TOKEN_TOPK;
             options.keep = keep;
-            EXPECT(MUSTAFAR_OK, mustafar_cache_prune(cache, 0, 0, side, 0, count, &options, NULL, NULL, NULL, ERR));
+            EXPECT(MUSTAFAR_OK, mustafar_cache_prune(cache, 0, 0, side, 0, count, &options, NULL,
+                                                     NULL, NULL, ERR));
         }
         EXPECT(MUSTAFAR_OK, mustafar_cache_export(cache, 0, 0, side, 0, count, &out, bitmaps, ERR));
         for (r = 0; r < (packed ? count / 32 * 32 : count); ++r) {
@@ -71,27 +72,43 @@ static uint32_t differences(const uint16_t* rows, uint32_t count, uint32_t d, ui
     return wrong;
 }
 
-static void fill(uint16_t* rows, uint32_t d, int kind, uint64_t* state)
-{
+static void fill(uint16_t* rows, uint32_t d, int kind, uint64_t* state) {
     uint32_t i;
     for (i = 0; i < ROWS * d; ++i) {
         const uint64_t r = random_next(state) >> 16;
         switch (kind) {
-        case 0: rows[i] = f16_from_float(random_unit(state)); break;
-        case 1: rows[i] = (uint16_t)(0x3c00u | (r & 3) << 10 | (r & 0x100) << 7); break;       /* 4 magnitudes */
-        case 2: rows[i] = (uint16_t)(r & 0x8000); break;                                       /* -0 and +0 */
-        case 3: rows[i] = (uint16_t)(r & 0x83ff); break;                                       /* denormal */
-        case 4: rows[i] = r % 8 == 0 ? (uint16_t)(r >> 8 & 0x83ffu) : (uint16_t)(r & 0x8000); break; /* few of them */
-        case 5: rows[i] = 0x3c00; break;                                                       /* all alike */
-        case 6: rows[i] = (uint16_t)((i % d) * 3 | (i & 1) << 15); break;                      /* ascending */
-        case 7: rows[i] = (uint16_t)(0x7bff - (i % d) / 2); break;                             /* descending pairs */
-        default: rows[i] = (uint16_t)((r & 0xffff) % 0x7c00u | (r >> 20 & 0x8000)); break;     /* any bits */
+        case 0:
+            rows[i] = f16_from_float(random_unit(state));
+            break;
+        case 1:
+            rows[i] = (uint16_t)(0x3c00u | (r & 3) << 10 | (r & 0x100) << 7);
+            break; /* 4 magnitudes */
+        case 2:
+            rows[i] = (uint16_t)(r & 0x8000);
+            break; /* -0 and +0 */
+        case 3:
+            rows[i] = (uint16_t)(r & 0x83ff);
+            break; /* denormal */
+        case 4:
+            rows[i] = r % 8 == 0 ? (uint16_t)(r >> 8 & 0x83ffu) : (uint16_t)(r & 0x8000);
+            break; /* few of them */
+        case 5:
+            rows[i] = 0x3c00;
+            break; /* all alike */
+        case 6:
+            rows[i] = (uint16_t)((i % d) * 3 | (i & 1) << 15);
+            break; /* ascending */
+        case 7:
+            rows[i] = (uint16_t)(0x7bff - (i % d) / 2);
+            break; /* descending pairs */
+        default:
+            rows[i] = (uint16_t)((r & 0xffff) % 0x7c00u | (r >> 20 & 0x8000));
+            break; /* any bits */
         }
     }
 }
 
-static void made_rows(void)
-{
+static void made_rows(void) {
     static uint16_t rows[ROWS * LARGEST];
     uint64_t state = 20260101;
     uint32_t d;
@@ -103,19 +120,18 @@ static void made_rows(void)
             fill(rows, d, kind, &state);
             for (k = 0; k < sizeof keeps / sizeof keeps[0]; ++k) {
                 uint32_t wrong = differences(rows, ROWS, d, keeps[k], false);
-                CHECK_CASE(wrong == 0, "d %u kind %d keep %u: %u of %d rows", (unsigned)d, kind, (unsigned)keeps[k],
-                           (unsigned)wrong, 2 * ROWS);
-                wrong = differences(rows, ROWS, d, keeps[k], true);
-                CHECK_CASE(wrong == 0, "packed, d %u kind %d keep %u: %u of %d rows", (unsigned)d, kind,
+                CHECK_CASE(wrong == 0, "d %u kind %d keep %u: %u of %d rows", (unsigned)d, kind,
                            (unsigned)keeps[k], (unsigned)wrong, 2 * ROWS);
+                wrong = differences(rows, ROWS, d, keeps[k], true);
+                CHECK_CASE(wrong == 0, "packed, d %u kind %d keep %u: %u of %d rows", (unsigned)d,
+                           kind, (unsigned)keeps[k], (unsigned)wrong, 2 * ROWS);
             }
         }
     }
 }
 
 /* The oracle itself, on a row whose answer is written down: channels 1 and 3 tie for the last place. */
-static void oracle_by_hand(void)
-{
+static void oracle_by_hand(void) {
     uint16_t row[32] = {0};
     uint8_t bitmap[4];
     row[9] = 0xc000; /* -2 */
@@ -132,39 +148,44 @@ static void oracle_by_hand(void)
 
 /* ---- recorded rows: just enough safetensors for layers.N.k and .v, f16 [heads, tokens, d] ------------ */
 
-static void traced_tensor(FILE* file, const char* header, uint64_t data_at, const char* name, uint32_t* rows_seen)
-{
+static void traced_tensor(FILE* file, const char* header, uint64_t data_at, const char* name,
+                          uint32_t* rows_seen) {
     char key[64];
     const char *at, *field;
     unsigned long heads, tokens, d, begin;
     uint16_t* rows;
     snprintf(key, sizeof key, "\"%s\":{", name);
     at = strstr(header, key);
-    if (at == NULL || (field = strstr(at, "\"shape\":[")) == NULL || sscanf(field, "\"shape\":[%lu,%lu,%lu]", &heads, &tokens, &d) != 3 ||
-        (field = strstr(at, "\"data_offsets\":[")) == NULL || sscanf(field, "\"data_offsets\":[%lu,", &begin) != 1) {
+    if (at == NULL || (field = strstr(at, "\"shape\":[")) == NULL ||
+        sscanf(field, "\"shape\":[%lu,%lu,%lu]", &heads, &tokens, &d) != 3 ||
+        (field = strstr(at, "\"data_offsets\":[")) == NULL ||
+        sscanf(field, "\"data_offsets\":[%lu,", &begin) != 1) {
         return;
     }
     rows = malloc(heads * tokens * d * 2);
-    if (CHECK(rows != NULL && d <= LARGEST) && CHECK(fseek(file, (long)(data_at + begin), SEEK_SET) == 0) &&
+    if (CHECK(rows != NULL && d <= LARGEST) &&
+        CHECK(fseek(file, (long)(data_at + begin), SEEK_SET) == 0) &&
         CHECK(fread(rows, d * 2, heads * tokens, file) == heads * tokens)) {
         const uint32_t keeps[] = {(uint32_t)(d / 2), (uint32_t)(5 * d / 16), 3};
         size_t k;
         for (k = 0; k < 3; ++k) {
-            const uint32_t wrong = differences(rows, (uint32_t)(heads * tokens), (uint32_t)d, keeps[k], k == 0);
-            CHECK_CASE(wrong == 0, "%s keep %u: %u rows", name, (unsigned)keeps[k], (unsigned)wrong);
+            const uint32_t wrong =
+                differences(rows, (uint32_t)(heads * tokens), (uint32_t)d, keeps[k], k == 0);
+            CHECK_CASE(wrong == 0, "%s keep %u: %u rows", name, (unsigned)keeps[k],
+                       (unsigned)wrong);
         }
         *rows_seen += (uint32_t)(heads * tokens);
     }
     free(rows);
 }
 
-static void traced_file(const char* path)
-{
+static void traced_file(const char* path) {
     FILE* file = fopen(path, "rb");
     uint64_t length = 0;
     uint32_t rows = 0, layer;
     char *header, name[32];
-    if (!CHECK(file != NULL) || !CHECK(fread(&length, 8, 1, file) == 1) || !CHECK(length < 1 << 20)) {
+    if (!CHECK(file != NULL) || !CHECK(fread(&length, 8, 1, file) == 1) ||
+        !CHECK(length < 1 << 20)) {
         return;
     }
     header = calloc(length + 1, 1);
@@ -182,8 +203,7 @@ static void traced_file(const char* path)
     fclose(file);
 }
 
-int main(int argc, char** argv)
-{
+int main(int argc, char** argv) {
     const char* folder = argc > 1 ? argv[1] : MUSTAFAR_TEST_DATA "/traces";
     DIR* directory = opendir(folder);
     struct dirent* entry;
@@ -200,12 +220,8 @@ int main(int argc, char** argv)
             ++files;
         }
     }
-    if (directory != NULL) {
-        closedir(directory);
-    }
-    if (files == 0) {
-        printf("no traces in %s: recorded rows not tried\n", folder);
-    }
+    if (directory != NULL) { closedir(directory); }
+    if (files == 0) { printf("no traces in %s: recorded rows not tried\n", folder); }
     mustafar_context_destroy(context);
     return check_summary("capi/prune_oracle");
 }

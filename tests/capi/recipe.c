@@ -8,15 +8,26 @@
 
 static mustafar_recipe* const untouched = (mustafar_recipe*)(uintptr_t)0x5a5a5a50;
 
-static const char* const names[] = {
-    "dense", "mustafar-50", "mustafar-70", "k50-v70", "kivi-4", "kivi-2", "int8", "int4", "int2", "k4v2",
-    "mustafar-50-int4", "mustafar-70-int8", "mustafar-70-int4", "lean", "leaner"};
+static const char* const names[] = {"dense",
+                                    "mustafar-50",
+                                    "mustafar-70",
+                                    "k50-v70",
+                                    "kivi-4",
+                                    "kivi-2",
+                                    "int8",
+                                    "int4",
+                                    "int2",
+                                    "k4v2",
+                                    "mustafar-50-int4",
+                                    "mustafar-70-int8",
+                                    "mustafar-70-int4",
+                                    "lean",
+                                    "leaner"};
 #define RECIPE "{\"schema\":\"mustafar.recipe\",\"version\":1"
 
 enum { NAMES = sizeof names / sizeof names[0] };
 
-static void list(void)
-{
+static void list(void) {
     const size_t count = mustafar_recipe_count();
     size_t i, n;
     CHECK(count >= NAMES);
@@ -39,8 +50,7 @@ static void list(void)
     }
 }
 
-static void canonical_text_is_a_fixed_point(const char* text)
-{
+static void canonical_text_is_a_fixed_point(const char* text) {
     mustafar_recipe* recipe = make_recipe(text);
     const char* json = mustafar_recipe_json(recipe);
     const char* digest = mustafar_recipe_digest(recipe);
@@ -48,9 +58,7 @@ static void canonical_text_is_a_fixed_point(const char* text)
     size_t i;
     CHECK_CASE(json[0] == '{' && strpbrk(json, "\n\t") == NULL, "%s", text);
     CHECK_CASE(strlen(digest) == 32, "%s", text);
-    for (i = 0; digest[i] != '\0'; ++i) {
-        CHECK(strchr("0123456789abcdef", digest[i]) != NULL);
-    }
+    for (i = 0; digest[i] != '\0'; ++i) { CHECK(strchr("0123456789abcdef", digest[i]) != NULL); }
     again = make_recipe(json);
     CHECK_CASE(strcmp(mustafar_recipe_json(again), json) == 0, "%s", text);
     CHECK_CASE(strcmp(mustafar_recipe_digest(again), digest) == 0, "%s", text);
@@ -58,22 +66,21 @@ static void canonical_text_is_a_fixed_point(const char* text)
     mustafar_recipe_destroy(recipe);
 }
 
-static const char* const shorthands[] = {"k64i4/v128i2", "kdi4c/vdi4", "k64i4m/vdi2/w64/s4", "k40/v40", "kd/vd",
-                                         "kdi4g32/vdi2g64", "k64/v64i8/w0", "k64i4/vdi2/s4"};
+static const char* const shorthands[] = {"k64i4/v128i2", "kdi4c/vdi4",   "k64i4m/vdi2/w64/s4",
+                                         "k40/v40",      "kd/vd",        "kdi4g32/vdi2g64",
+                                         "k64/v64i8/w0", "k64i4/vdi2/s4"};
 
-static void canonical(void)
-{
+static void canonical(void) {
     mustafar_recipe *a, *b;
     size_t i;
-    for (i = 0; i < NAMES; ++i) {
-        canonical_text_is_a_fixed_point(names[i]);
-    }
+    for (i = 0; i < NAMES; ++i) { canonical_text_is_a_fixed_point(names[i]); }
     for (i = 0; i < sizeof shorthands / sizeof shorthands[0]; ++i) {
         canonical_text_is_a_fixed_point(shorthands[i]);
     }
     a = make_recipe("int4");
     b = make_recipe("kdi4/vdi4");
-    CHECK(strcmp(mustafar_recipe_digest(a), mustafar_recipe_digest(b)) == 0); /* the name does not count */
+    CHECK(strcmp(mustafar_recipe_digest(a), mustafar_recipe_digest(b)) ==
+          0); /* the name does not count */
     mustafar_recipe_destroy(b);
     b = make_recipe("kdi4/vdi2");
     CHECK(strcmp(mustafar_recipe_digest(a), mustafar_recipe_digest(b)) != 0);
@@ -87,8 +94,7 @@ static void canonical(void)
     mustafar_recipe_destroy(NULL);
 }
 
-static void text_need_not_end_in_nul(void)
-{
+static void text_need_not_end_in_nul(void) {
     const size_t length = strlen("lean");
     fence memory = fence_make(length);
     mustafar_recipe* recipe = NULL;
@@ -101,18 +107,19 @@ static void text_need_not_end_in_nul(void)
     mustafar_recipe_destroy(recipe);
 }
 
-static void refuses(const char* text, size_t bytes, const char* mentions)
-{
+static void refuses(const char* text, size_t bytes, const char* mentions) {
     mustafar_recipe* recipe = untouched;
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_parse(text, bytes, &recipe, ERR));
     CHECK_CASE(recipe == untouched, "%s", text != NULL ? text : "NULL");
-    CHECK_CASE(strstr(last.message, mentions) != NULL, "\"%s\" does not mention %s", last.message, mentions);
+    CHECK_CASE(strstr(last.message, mentions) != NULL, "\"%s\" does not mention %s", last.message,
+               mentions);
 }
 
-static void refuses_text(const char* text, const char* mentions) { refuses(text, strlen(text), mentions); }
+static void refuses_text(const char* text, const char* mentions) {
+    refuses(text, strlen(text), mentions);
+}
 
-static void malformed(void)
-{
+static void malformed(void) {
     static const char big[4096] = "{";
     mustafar_recipe* recipe = NULL;
     char* deep;
@@ -155,19 +162,17 @@ static void malformed(void)
     refuses_text(RECIPE ",\"name\":\"\xff\xfe\"}", "");
     deep = malloc(200001);
     if (deep != NULL) {
-        for (i = 0; i < 200000; ++i) {
-            deep[i] = '[';
-        }
+        for (i = 0; i < 200000; ++i) { deep[i] = '['; }
         memcpy(deep, "{\"a\":", 5);
-        EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_parse(deep, 200000, &recipe, ERR)); /* no deep stack */
+        EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+               mustafar_recipe_parse(deep, 200000, &recipe, ERR)); /* no deep stack */
         free(deep);
     }
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_parse("k", 1, &recipe, NULL));
     CHECK(recipe == NULL);
 }
 
-static mustafar_side_info side_of(const char* text, uint32_t d, uint32_t side)
-{
+static mustafar_side_info side_of(const char* text, uint32_t d, uint32_t side) {
     const mustafar_geometry geometry = make_geometry(2, 4, 2, d, d, MUSTAFAR_F16);
     mustafar_recipe* recipe = make_recipe(text);
     mustafar_side_info info = {0};
@@ -177,26 +182,31 @@ static mustafar_side_info side_of(const char* text, uint32_t d, uint32_t side)
     return info;
 }
 
-static void row_bytes(void)
-{
+static void row_bytes(void) {
     /* issue 3, Must show 2: d = 128 */
     static const struct {
         const char* recipe;
         uint32_t side, keep, bits, bytes;
-    } rows[] = {{"k64/v40", 0, 64, 16, 144},   {"k64/v40", 1, 40, 16, 96},   {"k64i8/v40i8", 0, 64, 8, 84},
-                {"k64i8/v40i8", 1, 40, 8, 60}, {"k64i4/v40i4", 0, 64, 4, 52}, {"k64i4/v40i4", 1, 40, 4, 40},
-                {"k64i2/v40i2", 0, 64, 2, 36}, {"k64i2/v40i2", 1, 40, 2, 30}, {"int4", 0, 128, 4, 68},
-                {"int4", 1, 128, 4, 68},       {"dense", 0, 128, 16, 256},    {"dense", 1, 128, 16, 256},
-                {"mustafar-50", 0, 64, 16, 144}, {"mustafar-70", 1, 40, 16, 96}, {"k50-v70", 0, 64, 16, 144},
-                {"k50-v70", 1, 40, 16, 96},    {"lean", 0, 64, 4, 52},        {"lean", 1, 128, 2, 36},
-                {"leaner", 0, 40, 4, 40},      {"leaner", 1, 128, 2, 36},     {"int8", 0, 128, 8, 132},
-                {"int2", 1, 128, 2, 36},       {"k4v2", 0, 128, 4, 68},       {"k4v2", 1, 128, 2, 36}};
+    } rows[] = {{"k64/v40", 0, 64, 16, 144},     {"k64/v40", 1, 40, 16, 96},
+                {"k64i8/v40i8", 0, 64, 8, 84},   {"k64i8/v40i8", 1, 40, 8, 60},
+                {"k64i4/v40i4", 0, 64, 4, 52},   {"k64i4/v40i4", 1, 40, 4, 40},
+                {"k64i2/v40i2", 0, 64, 2, 36},   {"k64i2/v40i2", 1, 40, 2, 30},
+                {"int4", 0, 128, 4, 68},         {"int4", 1, 128, 4, 68},
+                {"dense", 0, 128, 16, 256},      {"dense", 1, 128, 16, 256},
+                {"mustafar-50", 0, 64, 16, 144}, {"mustafar-70", 1, 40, 16, 96},
+                {"k50-v70", 0, 64, 16, 144},     {"k50-v70", 1, 40, 16, 96},
+                {"lean", 0, 64, 4, 52},          {"lean", 1, 128, 2, 36},
+                {"leaner", 0, 40, 4, 40},        {"leaner", 1, 128, 2, 36},
+                {"int8", 0, 128, 8, 132},        {"int2", 1, 128, 2, 36},
+                {"k4v2", 0, 128, 4, 68},         {"k4v2", 1, 128, 2, 36}};
     size_t i;
     for (i = 0; i < sizeof rows / sizeof rows[0]; ++i) {
         const mustafar_side_info info = side_of(rows[i].recipe, 128, rows[i].side);
-        CHECK_CASE(info.keep == rows[i].keep && info.bits == rows[i].bits && info.row_bytes == rows[i].bytes,
-                   "%s side %u: keep %u bits %u row_bytes %u", rows[i].recipe, (unsigned)rows[i].side,
-                   (unsigned)info.keep, (unsigned)info.bits, (unsigned)info.row_bytes);
+        CHECK_CASE(info.keep == rows[i].keep && info.bits == rows[i].bits &&
+                       info.row_bytes == rows[i].bytes,
+                   "%s side %u: keep %u bits %u row_bytes %u", rows[i].recipe,
+                   (unsigned)rows[i].side, (unsigned)info.keep, (unsigned)info.bits,
+                   (unsigned)info.row_bytes);
         CHECK(info.head_dim == 128 && info.group == 0 && info.encoding == MUSTAFAR_ENCODING_EXACT);
         CHECK(info.page_bytes >= 32 * info.row_bytes && info.page_bytes % 64 == 0);
     }
@@ -208,8 +218,7 @@ static void row_bytes(void)
     CHECK(side_of("mustafar-70", 80, 0).keep == 25); /* 5 d / 16 */
 }
 
-static void side_refuses(void)
-{
+static void side_refuses(void) {
     const mustafar_geometry good = make_geometry(2, 4, 2, 64, 64, MUSTAFAR_F16);
     mustafar_geometry geometry = good;
     mustafar_recipe* recipe = make_recipe("mustafar-50");
@@ -223,7 +232,8 @@ static void side_refuses(void)
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_side(recipe, NULL, 0, 0, 0, &info, ERR));
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_side(recipe, &good, 0, 0, 0, NULL, ERR));
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_side(recipe, &good, 2, 0, 0, &info, ERR));
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_side(recipe, &good, MUSTAFAR_ALL, 0, 0, &info, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_recipe_side(recipe, &good, MUSTAFAR_ALL, 0, 0, &info, ERR));
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_side(recipe, &good, 0, 2, 0, &info, ERR));
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_side(recipe, &good, 0, 0, 2, &info, NULL));
     EXPECT(MUSTAFAR_UNSUPPORTED, mustafar_recipe_side(wide, &good, 0, 0, 0, &info, ERR));
@@ -232,25 +242,31 @@ static void side_refuses(void)
     EXPECT(MUSTAFAR_UNSUPPORTED, mustafar_recipe_side(recipe, &geometry, 0, 0, 0, &info, ERR));
     CHECK(memcmp(&info, &before, sizeof info) == 0);
 
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_window(NULL, &good, 0, 0, &recent, &sink, &step, &budget, ERR));
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_window(recipe, NULL, 0, 0, &recent, &sink, &step, &budget, ERR));
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_window(recipe, &good, 2, 0, &recent, &sink, &step, &budget, ERR));
-    EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_recipe_window(recipe, &good, 0, 2, &recent, &sink, &step, &budget, NULL));
-    EXPECT(MUSTAFAR_UNSUPPORTED, mustafar_recipe_window(wide, &good, 0, 0, &recent, &sink, &step, &budget, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_recipe_window(NULL, &good, 0, 0, &recent, &sink, &step, &budget, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_recipe_window(recipe, NULL, 0, 0, &recent, &sink, &step, &budget, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_recipe_window(recipe, &good, 2, 0, &recent, &sink, &step, &budget, ERR));
+    EXPECT(MUSTAFAR_INVALID_ARGUMENT,
+           mustafar_recipe_window(recipe, &good, 0, 2, &recent, &sink, &step, &budget, NULL));
+    EXPECT(MUSTAFAR_UNSUPPORTED,
+           mustafar_recipe_window(wide, &good, 0, 0, &recent, &sink, &step, &budget, ERR));
     CHECK(recent == 7 && sink == 7 && step == 7 && budget == 7);
     EXPECT(MUSTAFAR_OK, mustafar_recipe_window(recipe, &good, 0, 0, NULL, NULL, NULL, NULL, ERR));
-    EXPECT(MUSTAFAR_OK, mustafar_recipe_window(recipe, &good, 1, 1, &recent, &sink, &step, &budget, ERR));
+    EXPECT(MUSTAFAR_OK,
+           mustafar_recipe_window(recipe, &good, 1, 1, &recent, &sink, &step, &budget, ERR));
     CHECK(recent == 32 && sink == 0 && step == 32 && budget == 0);
     mustafar_recipe_destroy(recipe);
     mustafar_recipe_destroy(wide);
     recipe = make_recipe("k40/v40/w64/s4");
-    EXPECT(MUSTAFAR_OK, mustafar_recipe_window(recipe, &good, 0, 0, &recent, &sink, NULL, NULL, ERR));
+    EXPECT(MUSTAFAR_OK,
+           mustafar_recipe_window(recipe, &good, 0, 0, &recent, &sink, NULL, NULL, ERR));
     CHECK(recent == 64 && sink == 4);
     mustafar_recipe_destroy(recipe);
 }
 
-int main(void)
-{
+int main(void) {
     list();
     canonical();
     text_need_not_end_in_nul();

@@ -9,7 +9,16 @@
 
 #include "common.h"
 
-enum { THREADS = 8, ROUNDS = 6, TOKENS = 300, HEADS = 4, D = 64, Q = 3, OUT = Q * HEADS * D, ROWS = TOKENS };
+enum {
+    THREADS = 8,
+    ROUNDS = 6,
+    TOKENS = 300,
+    HEADS = 4,
+    D = 64,
+    Q = 3,
+    OUT = Q * HEADS * D,
+    ROWS = TOKENS
+};
 
 typedef struct answers {
     float out[OUT];
@@ -27,11 +36,12 @@ typedef struct answers {
 static const mustafar_cache* shared;
 
 /* Every const call once. The snapshot callbacks write to this thread's own blob. */
-static void ask(answers* a, uint64_t seed)
-{
+static void ask(answers* a, uint64_t seed) {
     float* q = malloc(sizeof(float) * Q * HEADS * D);
-    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, Q, HEADS, D), out_view = view(a->out, MUSTAFAR_F32, 1, Q, HEADS, D);
-    const mustafar_tensor lse_view = view(a->lse, MUSTAFAR_F32, 1, Q, HEADS, 0), values_view = view(a->values, MUSTAFAR_F32, 40, D, 0, 0);
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, Q, HEADS, D),
+                          out_view = view(a->out, MUSTAFAR_F32, 1, Q, HEADS, D);
+    const mustafar_tensor lse_view = view(a->lse, MUSTAFAR_F32, 1, Q, HEADS, 0),
+                          values_view = view(a->values, MUSTAFAR_F32, 40, D, 0, 0);
     mustafar_cache* fork = NULL;
     mustafar_cache_stats stats = {0};
     const char* json = NULL;
@@ -44,13 +54,16 @@ static void ask(answers* a, uint64_t seed)
         return;
     }
     fill_rows(q, seed, 0, Q, HEADS, D);
-    a->failures += mustafar_attend(&shared, 1, 1, &q_view, NULL, NULL, &out_view, &lse_view, NULL, NULL, &error) != 0;
-    a->failures += mustafar_cache_export(shared, 1, 1, 0, 40, 80, &values_view, a->bitmaps, &error) != 0;
+    a->failures += mustafar_attend(&shared, 1, 1, &q_view, NULL, NULL, &out_view, &lse_view, NULL,
+                                   NULL, &error) != 0;
+    a->failures +=
+        mustafar_cache_export(shared, 1, 1, 0, 40, 80, &values_view, a->bitmaps, &error) != 0;
     a->failures += mustafar_cache_rows(shared, 1, 1, &a->rows, NULL, &error) != 0;
     a->failures += mustafar_cache_positions(shared, 1, 1, a->positions, a->rows, &error) != 0;
     a->failures += mustafar_cache_bytes(shared, MUSTAFAR_ALL, MUSTAFAR_ALL, &a->bytes, &error) != 0;
     a->failures += mustafar_cache_get_stats(shared, &stats, &error) != 0;
-    a->failures += mustafar_cache_length(shared, 0, &committed, NULL, &error) != 0 || committed != TOKENS;
+    a->failures +=
+        mustafar_cache_length(shared, 0, &committed, NULL, &error) != 0 || committed != TOKENS;
     a->failures += mustafar_cache_describe(shared, NULL, NULL, &json, &error) != 0 || json == NULL;
     a->failures += mustafar_cache_save(shared, "tests/capi", blob_write, &a->snapshot, &error) != 0;
     a->failures += mustafar_cache_fork(shared, &fork, &error) != 0;
@@ -59,25 +72,27 @@ static void ask(answers* a, uint64_t seed)
         a->failures += append_rows(fork, 0, 9, 70, 0, &error) != 0;
         a->failures += mustafar_cache_evict(fork, 0, 0, gone, 2, 0, &error) != 0;
         a->failures += mustafar_cache_compress(fork, MUSTAFAR_ALL, &error) != 0;
-        a->failures += mustafar_cache_save(fork, "tests/capi", blob_write, &a->fork_snapshot, &error) != 0;
+        a->failures +=
+            mustafar_cache_save(fork, "tests/capi", blob_write, &a->fork_snapshot, &error) != 0;
         mustafar_cache_destroy(fork);
     }
     free(q);
 }
 
-static bool same_answers(const answers* a, const answers* b)
-{
-    return memcmp(a->out, b->out, sizeof a->out) == 0 && memcmp(a->lse, b->lse, sizeof a->lse) == 0 &&
-           memcmp(a->values, b->values, sizeof a->values) == 0 && memcmp(a->bitmaps, b->bitmaps, sizeof a->bitmaps) == 0 &&
-           a->rows == b->rows && memcmp(a->positions, b->positions, sizeof(int32_t) * a->rows) == 0 &&
-           memcmp(&a->bytes, &b->bytes, sizeof a->bytes) == 0 && blob_equal(&a->snapshot, &b->snapshot) &&
+static bool same_answers(const answers* a, const answers* b) {
+    return memcmp(a->out, b->out, sizeof a->out) == 0 &&
+           memcmp(a->lse, b->lse, sizeof a->lse) == 0 &&
+           memcmp(a->values, b->values, sizeof a->values) == 0 &&
+           memcmp(a->bitmaps, b->bitmaps, sizeof a->bitmaps) == 0 && a->rows == b->rows &&
+           memcmp(a->positions, b->positions, sizeof(int32_t) * a->rows) == 0 &&
+           memcmp(&a->bytes, &b->bytes, sizeof a->bytes) == 0 &&
+           blob_equal(&a->snapshot, &b->snapshot) &&
            blob_equal(&a->fork_snapshot, &b->fork_snapshot);
 }
 
 static answers* new_answers(void) { return calloc(1, sizeof(answers)); }
 
-static void free_answers(answers* a)
-{
+static void free_answers(answers* a) {
     blob_free(&a->snapshot);
     blob_free(&a->fork_snapshot);
     free(a);
@@ -90,8 +105,7 @@ typedef struct worker {
     int index, different, failures;
 } worker;
 
-static void* read_shared(void* user)
-{
+static void* read_shared(void* user) {
     worker* w = user;
     int round;
     for (round = 0; round < ROUNDS; ++round) {
@@ -109,8 +123,7 @@ static void* read_shared(void* user)
     return NULL;
 }
 
-static void const_calls_overlap(uint32_t context_threads, const char* recipe)
-{
+static void const_calls_overlap(uint32_t context_threads, const char* recipe) {
     const mustafar_geometry geometry = make_geometry(2, HEADS, 2, D, D, MUSTAFAR_F16);
     counter counts = {0};
     mustafar_allocator allocator = counting_allocator(&counts);
@@ -138,8 +151,10 @@ static void const_calls_overlap(uint32_t context_threads, const char* recipe)
     }
     for (i = 0; i < THREADS; ++i) {
         pthread_join(workers[i].thread, NULL);
-        CHECK_CASE(workers[i].failures == 0, "%s, thread %d: %d calls failed", recipe, i, workers[i].failures);
-        CHECK_CASE(workers[i].different == 0, "%s, thread %d: %d of %d answers differ", recipe, i, workers[i].different, ROUNDS);
+        CHECK_CASE(workers[i].failures == 0, "%s, thread %d: %d calls failed", recipe, i,
+                   workers[i].failures);
+        CHECK_CASE(workers[i].different == 0, "%s, thread %d: %d of %d answers differ", recipe, i,
+                   workers[i].different, ROUNDS);
     }
     CHECK(unchanged(cache, &alone[0]->snapshot));
     {
@@ -149,9 +164,7 @@ static void const_calls_overlap(uint32_t context_threads, const char* recipe)
         CHECK(stats.attend_calls == ROUNDS + THREADS * ROUNDS); /* none was lost */
     }
     CHECK(stats_of(context).live_bytes == (uint64_t)counts.live_bytes);
-    for (i = 0; i < ROUNDS; ++i) {
-        free_answers(alone[i]);
-    }
+    for (i = 0; i < ROUNDS; ++i) { free_answers(alone[i]); }
     mustafar_cache_destroy(cache);
     mustafar_context_destroy(context);
     CHECK(counts.live == 0 && counts.misuse == 0);
@@ -162,8 +175,7 @@ static void const_calls_overlap(uint32_t context_threads, const char* recipe)
 static mustafar_context* common;
 static blob expected;
 
-static void* write_own(void* user)
-{
+static void* write_own(void* user) {
     worker* w = user;
     const mustafar_geometry geometry = make_geometry(1, HEADS, 2, D, D, MUSTAFAR_F16);
     mustafar_cache_options options = MUSTAFAR_CACHE_OPTIONS_INIT;
@@ -174,10 +186,12 @@ static void* write_own(void* user)
         mustafar_cache *cache = NULL, *loaded = NULL;
         blob bytes = {0};
         w->failures += mustafar_recipe_parse("leaner", 6, &recipe, NULL) != 0;
-        w->failures += mustafar_cache_create(common, &geometry, recipe, &options, &cache, NULL) != 0;
+        w->failures +=
+            mustafar_cache_create(common, &geometry, recipe, &options, &cache, NULL) != 0;
         w->failures += append_rows(cache, 0, 5, 150, 0, NULL) != 0;
         w->failures += mustafar_cache_save(cache, "tests/capi", blob_write, &bytes, NULL) != 0;
-        w->failures += mustafar_cache_load(common, &geometry, recipe, NULL, NULL, blob_read, &bytes, &loaded, NULL) != 0;
+        w->failures += mustafar_cache_load(common, &geometry, recipe, NULL, NULL, blob_read, &bytes,
+                                           &loaded, NULL) != 0;
         w->different += !blob_equal(&bytes, &expected);
         mustafar_cache_destroy(cache);
         mustafar_cache_destroy(loaded);
@@ -187,13 +201,13 @@ static void* write_own(void* user)
     return NULL;
 }
 
-static void different_caches_are_independent(void)
-{
+static void different_caches_are_independent(void) {
     static worker workers[THREADS];
     mustafar_cache* cache;
     int i;
     common = make_context(2);
-    cache = make_cache(common, make_geometry(1, HEADS, 2, D, D, MUSTAFAR_F16), "leaner", 1000, MUSTAFAR_CACHE_AUTO);
+    cache = make_cache(common, make_geometry(1, HEADS, 2, D, D, MUSTAFAR_F16), "leaner", 1000,
+                       MUSTAFAR_CACHE_AUTO);
     must_append(cache, 0, 5, 150, 0);
     expected = snapshot_of(cache);
     mustafar_cache_destroy(cache);
@@ -203,8 +217,8 @@ static void different_caches_are_independent(void)
     }
     for (i = 0; i < THREADS; ++i) {
         pthread_join(workers[i].thread, NULL);
-        CHECK_CASE(workers[i].failures == 0 && workers[i].different == 0, "thread %d: %d failed, %d differ", i,
-                   workers[i].failures, workers[i].different);
+        CHECK_CASE(workers[i].failures == 0 && workers[i].different == 0,
+                   "thread %d: %d failed, %d differ", i, workers[i].failures, workers[i].different);
     }
     CHECK(stats_of(common).caches == 0 && stats_of(common).pages == 0);
     blob_free(&expected);
@@ -213,13 +227,13 @@ static void different_caches_are_independent(void)
 
 /* ---- any number of threads, the same bits ------------------------------------------------------------- */
 
-static void results_do_not_depend_on_threads(const char* recipe)
-{
+static void results_do_not_depend_on_threads(const char* recipe) {
     enum { COUNT = 3, LONG = 1500 };
     static const uint32_t threads[] = {1, 2, 4};
     static const uint32_t lengths[COUNT] = {5, 333, LONG};
     const mustafar_geometry geometry = make_geometry(1, 8, 2, D, D, MUSTAFAR_F16);
-    const size_t out_size = sizeof(float) * COUNT * Q * 8 * D, lse_size = sizeof(float) * COUNT * Q * 8;
+    const size_t out_size = sizeof(float) * COUNT * Q * 8 * D,
+                 lse_size = sizeof(float) * COUNT * Q * 8;
     float *q = malloc(sizeof(float) * COUNT * Q * 8 * D), *out[3], *lse[3], *weights[3];
     blob bytes[3];
     int run, i;
@@ -228,7 +242,8 @@ static void results_do_not_depend_on_threads(const char* recipe)
         mustafar_context* context = make_context(threads[run]);
         mustafar_cache* made[COUNT];
         const mustafar_cache* list[COUNT];
-        mustafar_tensor q_view = view(q, MUSTAFAR_F32, COUNT, Q, 8, D), out_view, lse_view, weights_view;
+        mustafar_tensor q_view = view(q, MUSTAFAR_F32, COUNT, Q, 8, D), out_view, lse_view,
+                        weights_view;
         out[run] = malloc(out_size);
         lse[run] = malloc(lse_size);
         weights[run] = malloc(sizeof(float) * COUNT * Q * 8 * LONG);
@@ -240,19 +255,21 @@ static void results_do_not_depend_on_threads(const char* recipe)
             list[i] = made[i] = make_cache(context, geometry, recipe, 2000, MUSTAFAR_CACHE_AUTO);
             must_append(made[i], 0, 31, lengths[i], 0);
         }
-        EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &out_view, &lse_view, &weights_view, NULL, ERR));
+        EXPECT(MUSTAFAR_OK, mustafar_attend(list, COUNT, 0, &q_view, NULL, NULL, &out_view,
+                                            &lse_view, &weights_view, NULL, ERR));
         bytes[run] = snapshot_of(made[COUNT - 1]);
-        for (i = 0; i < COUNT; ++i) {
-            mustafar_cache_destroy(made[i]);
-        }
+        for (i = 0; i < COUNT; ++i) { mustafar_cache_destroy(made[i]); }
         mustafar_context_destroy(context);
     }
     for (run = 1; run < 3; ++run) {
-        CHECK_CASE(memcmp(out[0], out[run], out_size) == 0, "%s, %u threads", recipe, (unsigned)threads[run]);
-        CHECK_CASE(memcmp(lse[0], lse[run], lse_size) == 0, "%s, %u threads", recipe, (unsigned)threads[run]);
-        CHECK_CASE(memcmp(weights[0], weights[run], sizeof(float) * COUNT * Q * 8 * LONG) == 0, "%s, %u threads", recipe,
+        CHECK_CASE(memcmp(out[0], out[run], out_size) == 0, "%s, %u threads", recipe,
                    (unsigned)threads[run]);
-        CHECK_CASE(blob_equal(&bytes[0], &bytes[run]), "%s, %u threads", recipe, (unsigned)threads[run]);
+        CHECK_CASE(memcmp(lse[0], lse[run], lse_size) == 0, "%s, %u threads", recipe,
+                   (unsigned)threads[run]);
+        CHECK_CASE(memcmp(weights[0], weights[run], sizeof(float) * COUNT * Q * 8 * LONG) == 0,
+                   "%s, %u threads", recipe, (unsigned)threads[run]);
+        CHECK_CASE(blob_equal(&bytes[0], &bytes[run]), "%s, %u threads", recipe,
+                   (unsigned)threads[run]);
     }
     for (run = 0; run < 3; ++run) {
         free(out[run]);
@@ -263,8 +280,7 @@ static void results_do_not_depend_on_threads(const char* recipe)
     free(q);
 }
 
-int main(void)
-{
+int main(void) {
     const_calls_overlap(1, "mustafar-50-int4");
     const_calls_overlap(1, "kivi-2");
     const_calls_overlap(4, "k32i4m/vdi2/w16/s3");

@@ -16,8 +16,7 @@ typedef struct bad_view {
     mustafar_status also; /* a second status that fits the header as well */
 } bad_view;
 
-static bad_view* bad(bad_view** at, const char* what, const mustafar_tensor* good)
-{
+static bad_view* bad(bad_view** at, const char* what, const mustafar_tensor* good) {
     bad_view* made = (*at)++;
     made->what = what;
     made->tensor = *good;
@@ -26,8 +25,7 @@ static bad_view* bad(bad_view** at, const char* what, const mustafar_tensor* goo
 }
 
 /* Views that no call may accept where `good` would do. */
-static int make_bad(bad_view* list, const mustafar_tensor* good, bool output)
-{
+static int make_bad(bad_view* list, const mustafar_tensor* good, bool output) {
     bad_view *at = list, *made;
     int i;
     bad(&at, "data NULL", good)->tensor.data = NULL;
@@ -64,39 +62,34 @@ static int make_bad(bad_view* list, const mustafar_tensor* good, bool output)
             bad(&at, "stride 2^62", good)->tensor.strides[i] = INT64_C(1) << 62;
             bad(&at, "stride least", good)->tensor.strides[i] = INT64_MIN;
             bad(&at, "stride most negative", good)->tensor.strides[i] = -(INT64_MAX / 2);
-            if (output) {
-                bad(&at, "output stride 0", good)->tensor.strides[i] = 0;
-            }
+            if (output) { bad(&at, "output stride 0", good)->tensor.strides[i] = 0; }
         }
     }
     made = bad(&at, "shape product beyond 2^63", good);
     made->also = MUSTAFAR_CAPACITY;
-    for (i = 0; i < (int)good->ndim; ++i) {
-        made->tensor.shape[i] = INT64_C(1) << 32;
-    }
+    for (i = 0; i < (int)good->ndim; ++i) { made->tensor.shape[i] = INT64_C(1) << 32; }
     return (int)(at - list);
 }
 
-static bool is_about_outputs(const bad_view* view) { return strcmp(view->what, "output stride 0") == 0; }
+static bool is_about_outputs(const bad_view* view) {
+    return strcmp(view->what, "output stride 0") == 0;
+}
 
-static void refused(const bad_view* view, mustafar_status seen, const char* where)
-{
+static void refused(const bad_view* view, mustafar_status seen, const char* where) {
     CHECK_CASE(seen == view->status || seen == view->also, "%s with %s: %s: %s", where, view->what,
                mustafar_status_name(seen), last.message);
-    CHECK_CASE(last.code == seen && strncmp(last.message, "mustafar_", 9) == 0, "%s with %s: \"%s\"", where,
-               view->what, last.message);
+    CHECK_CASE(last.code == seen && strncmp(last.message, "mustafar_", 9) == 0,
+               "%s with %s: \"%s\"", where, view->what, last.message);
 }
 
 static mustafar_context* context;
 
-static mustafar_cache* small_cache(const char* recipe)
-{
+static mustafar_cache* small_cache(const char* recipe) {
     return make_cache(context, make_geometry(1, 4, HEADS, DIM, DIM, MUSTAFAR_F16), recipe, 100,
                       MUSTAFAR_CACHE_AUTO);
 }
 
-static void append_refuses(void)
-{
+static void append_refuses(void) {
     float rows[TOKENS * ROW + 8] = {0};
     const mustafar_tensor good = view(rows, MUSTAFAR_F32, TOKENS, HEADS, DIM, 0);
     mustafar_cache* cache = small_cache("mustafar-50");
@@ -109,8 +102,10 @@ static void append_refuses(void)
     before = snapshot_of(cache);
     count = make_bad(list, &good, false);
     for (i = 0; i < count; ++i) {
-        refused(&list[i], mustafar_cache_append(cache, 0, &list[i].tensor, &good, 0, ERR), "append k");
-        refused(&list[i], mustafar_cache_append(cache, 0, &good, &list[i].tensor, 0, ERR), "append v");
+        refused(&list[i], mustafar_cache_append(cache, 0, &list[i].tensor, &good, 0, ERR),
+                "append k");
+        refused(&list[i], mustafar_cache_append(cache, 0, &good, &list[i].tensor, 0, ERR),
+                "append v");
         refused(&list[i], mustafar_cache_append(cache, 0, &list[i].tensor, &list[i].tensor, 0, ERR),
                 "append both");
     }
@@ -127,17 +122,18 @@ typedef struct attend_views {
     mustafar_tensor q, sinks, out, lse, weights, dropped;
 } attend_views;
 
-static void attend_refuses(void)
-{
-    float q[4 * DIM + 8], out[4 * DIM + 8], lse[4 + 8], weights[4 * 8 + 8], dropped[4 + 8], sinks[4 + 8] = {0};
+static void attend_refuses(void) {
+    float q[4 * DIM + 8], out[4 * DIM + 8], lse[4 + 8], weights[4 * 8 + 8], dropped[4 + 8],
+        sinks[4 + 8] = {0};
     unsigned char pattern[sizeof out];
     mustafar_cache* cache = small_cache("mustafar-50");
     const mustafar_cache* caches[1];
-    const attend_views good = {view(q, MUSTAFAR_F32, 1, 1, 4, DIM),  view(sinks, MUSTAFAR_F32, 4, 0, 0, 0),
-                               view(out, MUSTAFAR_F32, 1, 1, 4, DIM), view(lse, MUSTAFAR_F32, 1, 1, 4, 0),
-                               view(weights, MUSTAFAR_F32, 1, 1, 4, 5), view(dropped, MUSTAFAR_F32, 1, 1, 4, 0)};
-    static const char* const names[] = {"attend q", "attend sinks", "attend out", "attend lse", "attend weights",
-                                        "attend dropped"};
+    const attend_views good = {
+        view(q, MUSTAFAR_F32, 1, 1, 4, DIM),     view(sinks, MUSTAFAR_F32, 4, 0, 0, 0),
+        view(out, MUSTAFAR_F32, 1, 1, 4, DIM),   view(lse, MUSTAFAR_F32, 1, 1, 4, 0),
+        view(weights, MUSTAFAR_F32, 1, 1, 4, 5), view(dropped, MUSTAFAR_F32, 1, 1, 4, 0)};
+    static const char* const names[] = {"attend q",   "attend sinks",   "attend out",
+                                        "attend lse", "attend weights", "attend dropped"};
     bad_view list[80];
     int which, i;
     caches[0] = cache;
@@ -158,27 +154,27 @@ static void attend_refuses(void)
             }
             *one = list[i].tensor;
             refused(&list[i],
-                    mustafar_attend(caches, 1, 0, &views.q, &views.sinks, NULL, &views.out, &views.lse,
-                                    &views.weights, &views.dropped, ERR),
+                    mustafar_attend(caches, 1, 0, &views.q, &views.sinks, NULL, &views.out,
+                                    &views.lse, &views.weights, &views.dropped, ERR),
                     names[which]);
         }
     }
     {
         mustafar_tensor narrow = good.weights, half = good.lse;
         narrow.shape[3] = 4; /* less than the rows of a head */
-        EXPECT(MUSTAFAR_INVALID_ARGUMENT,
-               mustafar_attend(caches, 1, 0, &good.q, NULL, NULL, &good.out, NULL, &narrow, NULL, ERR));
+        EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(caches, 1, 0, &good.q, NULL, NULL,
+                                                          &good.out, NULL, &narrow, NULL, ERR));
         half.dtype = MUSTAFAR_F16; /* a type of out, not of lse */
-        EXPECT(MUSTAFAR_INVALID_ARGUMENT,
-               mustafar_attend(caches, 1, 0, &good.q, NULL, NULL, &good.out, &half, NULL, NULL, ERR));
+        EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_attend(caches, 1, 0, &good.q, NULL, NULL,
+                                                          &good.out, &half, NULL, NULL, ERR));
     }
     CHECK(memcmp(out, pattern, sizeof out) == 0 && memcmp(lse, pattern, sizeof lse) == 0);
-    CHECK(memcmp(weights, pattern, sizeof weights) == 0 && memcmp(dropped, pattern, sizeof dropped) == 0);
+    CHECK(memcmp(weights, pattern, sizeof weights) == 0 &&
+          memcmp(dropped, pattern, sizeof dropped) == 0);
     mustafar_cache_destroy(cache);
 }
 
-static void export_and_merge_refuse(void)
-{
+static void export_and_merge_refuse(void) {
     float values[5 * DIM + 8], a[4 * DIM + 8], lse[4 + 8] = {0};
     unsigned char pattern[sizeof values];
     mustafar_cache* cache = small_cache("mustafar-50");
@@ -194,18 +190,23 @@ static void export_and_merge_refuse(void)
     memset(bitmaps, 0x77, sizeof bitmaps);
     count = make_bad(list, &values_view, true);
     for (i = 0; i < count; ++i) {
-        refused(&list[i], mustafar_cache_export(cache, 0, 0, 0, 0, 5, &list[i].tensor, bitmaps, ERR), "export");
+        refused(&list[i],
+                mustafar_cache_export(cache, 0, 0, 0, 0, 5, &list[i].tensor, bitmaps, ERR),
+                "export");
     }
-    CHECK(memcmp(values, pattern, sizeof values) == 0 && memcmp(bitmaps, pattern, sizeof bitmaps) == 0);
+    CHECK(memcmp(values, pattern, sizeof values) == 0 &&
+          memcmp(bitmaps, pattern, sizeof bitmaps) == 0);
     memset(a, 0, sizeof a);
-#define MERGE(out_a, lse_a, out_b, lse_b, out, lse_out) \
+#define MERGE(out_a, lse_a, out_b, lse_b, out, lse_out)                                            \
     mustafar_merge(context, out_a, lse_a, out_b, lse_b, out, lse_out, ERR)
     count = make_bad(list, &a_view, true);
     for (i = 0; i < count; ++i) {
         const mustafar_tensor* const t = &list[i].tensor;
         if (!is_about_outputs(&list[i])) {
-            refused(&list[i], MERGE(t, &lse_view, &a_view, &lse_view, &a_view, &lse_view), "merge out_a");
-            refused(&list[i], MERGE(&a_view, &lse_view, t, &lse_view, &a_view, &lse_view), "merge out_b");
+            refused(&list[i], MERGE(t, &lse_view, &a_view, &lse_view, &a_view, &lse_view),
+                    "merge out_a");
+            refused(&list[i], MERGE(&a_view, &lse_view, t, &lse_view, &a_view, &lse_view),
+                    "merge out_b");
         }
         refused(&list[i], MERGE(&a_view, &lse_view, &a_view, &lse_view, t, &lse_view), "merge out");
     }
@@ -213,8 +214,10 @@ static void export_and_merge_refuse(void)
     for (i = 0; i < count; ++i) {
         const mustafar_tensor* const t = &list[i].tensor;
         if (!is_about_outputs(&list[i])) {
-            refused(&list[i], MERGE(&a_view, t, &a_view, &lse_view, &a_view, &lse_view), "merge lse_a");
-            refused(&list[i], MERGE(&a_view, &lse_view, &a_view, t, &a_view, &lse_view), "merge lse_b");
+            refused(&list[i], MERGE(&a_view, t, &a_view, &lse_view, &a_view, &lse_view),
+                    "merge lse_a");
+            refused(&list[i], MERGE(&a_view, &lse_view, &a_view, t, &a_view, &lse_view),
+                    "merge lse_b");
         }
         refused(&list[i], MERGE(&a_view, &lse_view, &a_view, &lse_view, &a_view, t), "merge lse");
     }
@@ -228,8 +231,7 @@ enum { N = 70 };
 static float rows_of_test[N * ROW], changed[N * 4 * ROW];
 
 /* The same logical rows through views of every kind give the same cache. */
-static void strides_of_every_kind(mustafar_cache* cache)
-{
+static void strides_of_every_kind(mustafar_cache* cache) {
     const mustafar_tensor plain = view(rows_of_test, MUSTAFAR_F32, N, HEADS, DIM, 0);
     mustafar_tensor other = plain;
     blob reference;
@@ -239,11 +241,11 @@ static void strides_of_every_kind(mustafar_cache* cache)
     reference = snapshot_of(cache);
     for (kind = 0; kind < 5; ++kind) {
         static const int64_t strides[5][4] = {
-            {3 * ROW + 5, DIM + 2, 1, 0},                              /* gaps */
-            {1, N, HEADS * N, 0},                                      /* transposed */
-            {2 * ROW, 2 * DIM, 2, 0},                                  /* every second element */
-            {-ROW, DIM, 1, (N - 1) * ROW},                             /* tokens backwards */
-            {-2 * ROW, -DIM, -1, (N - 1) * 2 * ROW + ROW - 1},         /* everything backwards */
+            {3 * ROW + 5, DIM + 2, 1, 0},                      /* gaps */
+            {1, N, HEADS * N, 0},                              /* transposed */
+            {2 * ROW, 2 * DIM, 2, 0},                          /* every second element */
+            {-ROW, DIM, 1, (N - 1) * ROW},                     /* tokens backwards */
+            {-2 * ROW, -DIM, -1, (N - 1) * 2 * ROW + ROW - 1}, /* everything backwards */
         };
         const int64_t* const s = strides[kind];
         int t, h, c;
@@ -251,7 +253,8 @@ static void strides_of_every_kind(mustafar_cache* cache)
         for (t = 0; t < N; ++t) {
             for (h = 0; h < HEADS; ++h) {
                 for (c = 0; c < DIM; ++c) {
-                    changed[s[3] + t * s[0] + h * s[1] + c * s[2]] = rows_of_test[t * ROW + h * DIM + c];
+                    changed[s[3] + t * s[0] + h * s[1] + c * s[2]] =
+                        rows_of_test[t * ROW + h * DIM + c];
                 }
             }
         }
@@ -265,8 +268,7 @@ static void strides_of_every_kind(mustafar_cache* cache)
 }
 
 /* Stride 0: one token, one head, one element repeated. */
-static void strides_of_zero(mustafar_cache* cache)
-{
+static void strides_of_zero(mustafar_cache* cache) {
     mustafar_tensor plain = view(changed, MUSTAFAR_F32, N, HEADS, DIM, 0), other;
     blob reference;
     int kind, t, h, c;
@@ -274,8 +276,9 @@ static void strides_of_zero(mustafar_cache* cache)
         for (t = 0; t < N; ++t) {
             for (h = 0; h < HEADS; ++h) {
                 for (c = 0; c < DIM; ++c) {
-                    changed[t * ROW + h * DIM + c] = rows_of_test[(kind == 0 ? 0 : t) * ROW +
-                                                                  (kind == 1 ? 0 : h) * DIM + (kind == 2 ? 0 : c)];
+                    changed[t * ROW + h * DIM + c] =
+                        rows_of_test[(kind == 0 ? 0 : t) * ROW + (kind == 1 ? 0 : h) * DIM +
+                                     (kind == 2 ? 0 : c)];
                 }
             }
         }
@@ -299,8 +302,7 @@ static void strides_of_zero(mustafar_cache* cache)
 /* ---- input types -------------------------------------------------------------------------------- */
 
 /* The same numbers as f16, bf16 and f32 give the same bytes. */
-static void types_of_input(mustafar_cache* cache)
-{
+static void types_of_input(mustafar_cache* cache) {
     static uint16_t f16[N * ROW], bf16[N * ROW];
     mustafar_tensor tensor = view(changed, MUSTAFAR_F32, N, HEADS, DIM, 0);
     blob reference;
@@ -326,8 +328,7 @@ static void types_of_input(mustafar_cache* cache)
 }
 
 /* f32 is rounded to what is stored, to nearest, ties to even; against a conversion of the test's own. */
-static void rounding(mustafar_cache* cache, mustafar_dtype stored)
-{
+static void rounding(mustafar_cache* cache, mustafar_dtype stored) {
     static float exported[N * DIM];
     const mustafar_tensor tensor = view(changed, MUSTAFAR_F32, N, HEADS, DIM, 0);
     const mustafar_tensor values = view(exported, MUSTAFAR_F32, N, DIM, 0, 0);
@@ -340,7 +341,8 @@ static void rounding(mustafar_cache* cache, mustafar_dtype stored)
         changed[i] = ldexpf(random_unit(&state), (int)(bits >> 28) - 8);
         if (kind == 0) { /* exactly between two stored values */
             memcpy(&bits, &changed[i], 4);
-            bits = stored == MUSTAFAR_F16 ? (bits & ~0x1fffu) | 0x1000u : (bits & ~0xffffu) | 0x8000u;
+            bits =
+                stored == MUSTAFAR_F16 ? (bits & ~0x1fffu) | 0x1000u : (bits & ~0xffffu) | 0x8000u;
             changed[i] = float_from_bits(bits);
         } else if (kind == 1) { /* denormal in f16, and below */
             changed[i] = ldexpf(random_unit(&state), -14 - (int)(bits >> 28));
@@ -357,11 +359,11 @@ static void rounding(mustafar_cache* cache, mustafar_dtype stored)
             wrong += want != exported[i]; /* the sign of a zero is not promised */
         }
     }
-    CHECK_CASE(wrong == 0, "%d values rounded otherwise, stored as %s", wrong, mustafar_dtype_name(stored));
+    CHECK_CASE(wrong == 0, "%d values rounded otherwise, stored as %s", wrong,
+               mustafar_dtype_name(stored));
 }
 
-int main(void)
-{
+int main(void) {
     static const mustafar_dtype stored[] = {MUSTAFAR_F16, MUSTAFAR_BF16};
     mustafar_cache* cache;
     int i;
@@ -375,8 +377,8 @@ int main(void)
     strides_of_zero(cache);
     mustafar_cache_destroy(cache);
     for (i = 0; i < 2; ++i) {
-        cache = make_cache(context, make_geometry(1, HEADS, HEADS, DIM, DIM, stored[i]), "dense", 100,
-                           MUSTAFAR_CACHE_AUTO);
+        cache = make_cache(context, make_geometry(1, HEADS, HEADS, DIM, DIM, stored[i]), "dense",
+                           100, MUSTAFAR_CACHE_AUTO);
         types_of_input(cache);
         rounding(cache, stored[i]);
         mustafar_cache_destroy(cache);

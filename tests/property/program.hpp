@@ -11,17 +11,17 @@
 namespace oracle {
 
 struct Program {
-  Config config;
-  std::vector<Op> ops;
+    Config config;
+    std::vector<Op> ops;
 };
 
 Program random_program(uint64_t seed);
 
 // The first failure: what was wrong, and at which operation.
 struct Outcome {
-  std::string what;
-  std::size_t at = 0;
-  std::vector<std::string> log; // one line per operation that ran
+    std::string what;
+    std::size_t at = 0;
+    std::vector<std::string> log; // one line per operation that ran
 };
 std::optional<Outcome> run(const Program &program, Coverage &coverage);
 

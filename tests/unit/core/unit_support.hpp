@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the unit tests of core, format and ref share: an allocator that counts and refuses, random
-// numbers with a seed, arrays with a tensor view, and a way to catch a refusal.
+// numbers with a seed, arrays with a tensor view, a way to catch a refusal, and small caches.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,9 +16,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/cache.hpp"
 #include "core/context.hpp"
 #include "core/error.hpp"
 #include "core/tensor.hpp"
+#include "format/snapshot.hpp"
 
 namespace mustafar::test {
 
@@ -169,6 +171,117 @@ inline bool bit_at(const std::uint8_t* bitmap, std::size_t channel) {
 }
 inline void set_bit(std::uint8_t* bitmap, std::size_t channel) {
     bitmap[channel / 8] = static_cast<std::uint8_t>(bitmap[channel / 8] | (1U << (channel % 8)));
+}
+
+// ---- small caches ------------------------------------------------------------------------------
+
+inline Geometry small_geometry(std::uint32_t layers = 1, std::uint32_t kv_heads = 2) {
+    return {layers, 2 * kv_heads, kv_heads, 64, 32, Dtype::f16};
+}
+
+// A recipe by what it says of K and V, e.g. R"("k":{"bits":4},"v":{})".
+inline std::shared_ptr<const Recipe> recipe_of(const std::string& sides, const Window& window) {
+    return Recipe::parse(R"({"schema":"mustafar.recipe","version":1,"window":{"recent":)" +
+                         std::to_string(window.recent) + R"(,"sink":)" +
+                         std::to_string(window.sink) + R"(,"step":)" + std::to_string(window.step) +
+                         "}," + sides + "}");
+}
+
+// Every way of storing rows, with a window that is small and odd.
+struct Kind {
+    const char* name;
+    const char* sides;
+    std::uint32_t step;
+    Window window() const { return {5, 2, step}; }
+    std::shared_ptr<const Recipe> recipe() const { return recipe_of(sides, window()); }
+};
+inline const std::vector<Kind> kinds = {
+    {"dense", R"("k":{},"v":{})", 8},
+    {"fixed", R"("k":{"keep":"3/8","bits":4},"v":{"keep":"1/2"})", 8},
+    {"centred", R"("k":{"keep":25,"bits":4,"centre":"mean"},"v":{"bits":2})", 4},
+    {"grouped", R"("k":{"bits":4,"group":32},"v":{"bits":8,"group":32})", 16},
+    {"channels", R"("k":{"method":"channels","keep":20},"v":{"method":"channels","keep":9,"bits":8})",
+     8},
+    {"ragged",
+     R"("k":{"method":"threshold","threshold":2,"bits":4},"v":{"method":"threshold","threshold":1})",
+     8},
+    {"ragged V", R"("k":{"keep":"1/2"},"v":{"method":"channel_topk","keep":10,"bits":2})", 8},
+    {"channel axis", R"("k":{"bits":4,"axis":"channel"},"v":{"bits":4})", 32},
+    {"channel axis, ragged V",
+     R"("k":{"bits":2,"axis":"channel"},"v":{"method":"threshold","threshold":1})", 32},
+};
+
+// The keys and values of one sequence, the same for every cache they are appended to.
+class Sequence {
+  public:
+    Sequence(const Geometry& geometry, std::uint32_t tokens, std::uint64_t salt = 1) {
+        Random random(salt);
+        for (std::uint32_t layer = 0; layer < geometry.layers; ++layer) {
+            for (auto* side : {&k, &v}) {
+                side->push_back(Array({tokens, geometry.kv_heads,
+                                       side == &k ? geometry.head_dim_k : geometry.head_dim_v}));
+                side->back().values = random.values(side->back().values.size());
+            }
+        }
+    }
+    void append(Cache& cache, std::uint32_t layer, std::uint32_t begin, std::uint32_t end,
+                bool tentative = false) const {
+        cache.append(layer, slice(k[layer], begin, end), slice(v[layer], begin, end), tentative);
+    }
+    void append(Cache& cache, std::uint32_t begin, std::uint32_t end) const { // to every layer
+        if (begin == end) { return; }
+        for (std::uint32_t layer = 0; layer < k.size(); ++layer) {
+            append(cache, layer, begin, end);
+        }
+    }
+    static mustafar_tensor slice(const Array& array, std::uint32_t begin, std::uint32_t end) {
+        mustafar_tensor tensor = array.view();
+        tensor.data = static_cast<float*>(tensor.data) + begin * tensor.strides[0];
+        tensor.shape[0] = end - begin;
+        return tensor;
+    }
+    std::vector<Array> k, v; // per layer [tokens, kv_heads, d]
+};
+
+inline std::string snapshot(const Cache& cache) {
+    std::string bytes;
+    save_snapshot(cache, "", [&](const void* data, std::size_t count) {
+        bytes.append(static_cast<const char*>(data), count);
+    });
+    return bytes;
+}
+inline Cache::Handle load(const std::shared_ptr<Context>& context, const std::string& bytes) {
+    LoadRequest request;
+    request.context = context;
+    std::size_t at = 0;
+    return load_snapshot(request, [&](void* data, std::size_t count) {
+        count = std::min(count, bytes.size() - at);
+        std::memcpy(data, bytes.data() + at, count);
+        at += count;
+        return count;
+    });
+}
+
+// The rows of a kv head as attend sees them.
+inline Array rows_of(const Cache& cache, std::uint32_t layer, std::uint32_t kv_head, Side side) {
+    const std::uint32_t rows = cache.head(layer, kv_head).rows();
+    Array values({rows, cache.geometry().head_dim(side)});
+    cache.export_rows(layer, kv_head, side, 0, rows, values.view(), nullptr);
+    return values;
+}
+inline std::vector<std::int32_t> positions_of(const Cache& cache, std::uint32_t layer,
+                                              std::uint32_t kv_head) {
+    const HeadState& head = cache.head(layer, kv_head);
+    std::vector<std::int32_t> positions;
+    for (std::uint32_t r = 0; r < head.rows(); ++r) {
+        positions.push_back(cache.position(head, r));
+    }
+    return positions;
+}
+
+// Bytes that caches hold; workspaces, which a context keeps, apart.
+inline std::uint64_t cache_bytes(const Context& context) {
+    return context.memory().live(Part::page) + context.memory().live(Part::cache);
 }
 
 } // namespace mustafar::test
