@@ -113,6 +113,8 @@ def check_types(library: Path) -> bool:
         done = subprocess.run(["abidiff", str(BASELINE), str(built)], capture_output=True, text=True)
     if done.returncode == 0:
         return True
+    if done.returncode < 0 or done.returncode & 3:  # a signal, or abidiff's bits for its own errors
+        sys.exit(f"abidiff failed ({done.returncode}): {done.stderr.strip() or done.stdout.strip()}")
     print("functions or types differ (abidiff):")
     print("\n".join("  " + line for line in (done.stdout + done.stderr).rstrip().splitlines()))
     if done.returncode & 8:

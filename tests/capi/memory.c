@@ -463,7 +463,7 @@ int main(void) {
     attend_writes_nothing_when_a_thread_gets_no_workspace();
     steady_state(25, 400, 1, 0, 1); /* 10,000 steps, an attend after each */
     steady_state(25, 400, 1, 0, 2);
-    steady_state(1, 10000, 25, 0, 1); /* and one long sequence */
-    steady_state(1, 10000, 25, 10000, 1);
+    steady_state(1, 10000, 100, 0, 1); /* and one long sequence */
+    steady_state(1, 10000, 100, 10000, 1);
     return check_summary("capi/memory");
 }

@@ -4,6 +4,7 @@
  * sanitizer. Threads use plain counters of their own: the harness is not for several threads. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,11 +202,11 @@ static void* write_own(void* user) {
     return NULL;
 }
 
-static void different_caches_are_independent(void) {
+static void different_caches_are_independent(uint32_t context_threads) {
     static worker workers[THREADS];
     mustafar_cache* cache;
     int i;
-    common = make_context(2);
+    common = make_context(context_threads);
     cache = make_cache(common, make_geometry(1, HEADS, 2, D, D, MUSTAFAR_F16), "leaner", 1000,
                        MUSTAFAR_CACHE_AUTO);
     must_append(cache, 0, 5, 150, 0);
@@ -284,7 +285,7 @@ int main(void) {
     const_calls_overlap(1, "mustafar-50-int4");
     const_calls_overlap(1, "kivi-2");
     const_calls_overlap(4, "k32i4m/vdi2/w16/s3");
-    different_caches_are_independent();
+    different_caches_are_independent(2);
     results_do_not_depend_on_threads("dense");
     results_do_not_depend_on_threads("leaner");
     results_do_not_depend_on_threads("kivi-4");

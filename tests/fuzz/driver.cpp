@@ -2,9 +2,9 @@
 // Runs a fuzz target without libFuzzer: <program> MUTATIONS [FILE or FOLDER ...]. Every file as it is, then so many
 // mutations of them, the same ones in every run. A failure prints a command that repeats it alone.
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -40,7 +40,8 @@ class Random { // xorshift64*
         state_ ^= state_ >> 12;
         state_ ^= state_ << 25;
         state_ ^= state_ >> 27;
-        return static_cast<std::size_t>(state_ * 0x2545F4914F6CDD1DU >> 33) % std::max<std::size_t>(1, limit);
+        return static_cast<std::size_t>(state_ * 0x2545F4914F6CDD1DU >> 33) %
+               std::max<std::size_t>(1, limit);
     }
 
   private:
@@ -127,6 +128,7 @@ int main(int count, char** arguments) {
     run({});
     const std::uint64_t mutations = std::strtoull(arguments[1], nullptr, 10);
     for (std::uint64_t seed = 1; seed <= mutations; ++seed) { run(mutated(corpus, seed)); }
-    std::printf("%zu files, %llu mutations\n", paths.size(), static_cast<unsigned long long>(mutations));
+    std::printf("%zu files, %llu mutations\n", paths.size(),
+                static_cast<unsigned long long>(mutations));
     return 0;
 }

@@ -19,7 +19,8 @@ std::vector<std::string> texts() {
         const auto recipe = golden::make_recipe(mustafar_recipe_name(i));
         out.emplace_back(mustafar_recipe_json(recipe.get()));
     }
-    for (const auto& item : std::filesystem::directory_iterator(MUSTAFAR_SOURCE_DIR "/tests/fuzz/corpus/recipe")) {
+    for (const auto& item :
+         std::filesystem::directory_iterator(MUSTAFAR_SOURCE_DIR "/tests/fuzz/corpus/recipe")) {
         const Bytes bytes = golden::read_file(item.path().string());
         if (!bytes.empty() && bytes[0] == '{') { out.emplace_back(bytes.begin(), bytes.end()); }
     }

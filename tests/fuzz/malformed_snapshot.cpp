@@ -17,10 +17,14 @@ using namespace mustafar::golden;
 
 const std::string folder = MUSTAFAR_SOURCE_DIR "/tests/golden/v1/";
 
-const char* const all_files[] = {
-    "bf16", "centre-given", "centre-mean", "channel", "channel-holes", "channel-ragged-holes", "channel-topk",
-    "deep-truncate", "dense", "empty", "exact-16", "exact-i2", "exact-i4-i8", "grouped", "head-dims", "marks",
-    "mask", "mixed", "n-m-channels", "ragged", "ragged-evicted", "sink-evicted", "special", "tentative"};
+const char* const all_files[] = {"bf16",         "centre-given",  "centre-mean",
+                                 "channel",      "channel-holes", "channel-ragged-holes",
+                                 "channel-topk", "deep-truncate", "dense",
+                                 "empty",        "exact-16",      "exact-i2",
+                                 "exact-i4-i8",  "grouped",       "head-dims",
+                                 "marks",        "mask",          "mixed",
+                                 "n-m-channels", "ragged",        "ragged-evicted",
+                                 "sink-evicted", "special",       "tentative"};
 
 class Malformed : public testing::TestWithParam<const char*> {
   protected:
@@ -58,7 +62,8 @@ TEST_P(Malformed, EveryBitFlipped) {
         flipped[bit / 8] = static_cast<unsigned char>(flipped[bit / 8] ^ 1U << bit % 8);
         const mustafar_status status = refused(flipped);
         const bool version = bit / 8 >= 8 && bit / 8 < 12; // a snapshot of another version
-        ASSERT_EQ(status, version ? MUSTAFAR_MISMATCH : MUSTAFAR_CORRUPT) << "bit " << bit % 8 << " of byte " << bit / 8;
+        ASSERT_EQ(status, version ? MUSTAFAR_MISMATCH : MUSTAFAR_CORRUPT)
+            << "bit " << bit % 8 << " of byte " << bit / 8;
     }
 }
 
@@ -68,14 +73,17 @@ TEST_P(Malformed, FlippedBitsWithChecksumsThatFit) {
     for (std::size_t s = 0; s < good.list.size(); ++s) {
         const std::size_t bits = good.list[s].payload.size() * 8;
         const bool counts = good.list[s].tag != tag_of("RECI");
-        for (std::size_t bit = 0; bit < bits; bit += counts && bit < 24 * 8 ? 1 : 7 + file.size() % 5) {
+        for (std::size_t bit = 0; bit < bits;
+             bit += counts && bit < 24 * 8 ? 1 : 7 + file.size() % 5) {
             Sections flipped = good;
             unsigned char& byte = flipped.list[s].payload[bit / 8];
             byte = static_cast<unsigned char>(byte ^ 1U << bit % 8);
             const mustafar_status status = refused(join(flipped));
-            const bool fine = status == MUSTAFAR_OK || status == MUSTAFAR_CORRUPT || status == MUSTAFAR_MISMATCH ||
-                              status == MUSTAFAR_CAPACITY || status == MUSTAFAR_OUT_OF_MEMORY;
-            ASSERT_TRUE(fine) << mustafar_status_name(status) << ", section " << s << ", bit " << bit;
+            const bool fine = status == MUSTAFAR_OK || status == MUSTAFAR_CORRUPT ||
+                              status == MUSTAFAR_MISMATCH || status == MUSTAFAR_CAPACITY ||
+                              status == MUSTAFAR_OUT_OF_MEMORY;
+            ASSERT_TRUE(fine) << mustafar_status_name(status) << ", section " << s << ", bit "
+                              << bit;
         }
     }
 }
@@ -94,7 +102,8 @@ TEST(MalformedSnapshot, NoHugeAllocation) {
     std::size_t tried = 0;
     Gate gate;
     heap_largest = 0;
-    for (const std::uint32_t value : {0x7FFFFFFFU, 0xFFFFFFFFU, 0x80000000U, 0x00FFFFFFU, 0x10000U, 4096U}) {
+    for (const std::uint32_t value :
+         {0x7FFFFFFFU, 0xFFFFFFFFU, 0x80000000U, 0x00FFFFFFU, 0x10000U, 4096U}) {
         for (std::size_t s = 0; s < good.list.size(); ++s) {
             const std::size_t fixed = std::min<std::size_t>(good.list[s].payload.size(), 32);
             for (std::size_t at = 0; at + 4 <= fixed; at += 4) {
@@ -111,8 +120,8 @@ TEST(MalformedSnapshot, NoHugeAllocation) {
             }
         }
     }
-    std::printf("%zu files; largest block: %llu B from the context, %zu B from the process heap\n", tried,
-                static_cast<unsigned long long>(gate.largest()), heap_largest);
+    std::printf("%zu files; largest block: %llu B from the context, %zu B from the process heap\n",
+                tried, static_cast<unsigned long long>(gate.largest()), heap_largest);
     EXPECT_LE(gate.largest(), quota_bytes);
     if (heap_counts) {
         EXPECT_GT(heap_largest, 0U);

@@ -23,7 +23,8 @@ Gate::Gate() {
     mustafar_context_options options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
     options.threads = 1;
     options.quota_bytes = quota_bytes;
-    const mustafar_allocator allocator = {sizeof(mustafar_allocator), 0, &counts_, allocate, release};
+    const mustafar_allocator allocator = {sizeof(mustafar_allocator), 0, &counts_, allocate,
+                                          release};
     mustafar_error error = MUSTAFAR_ERROR_INIT;
     mustafar_context* context = nullptr;
     must(mustafar_context_create(&options, &allocator, nullptr, &context, &error), error);
@@ -87,17 +88,21 @@ struct Checker {
         const std::uint32_t d = side == MUSTAFAR_SIDE_K ? geometry.head_dim_k : geometry.head_dim_v;
         std::uint32_t count = 0;
         std::uint32_t body = 0;
-        if (!says(mustafar_cache_rows(cache, layer, head, &count, &body, &error), "rows")) { return false; }
+        if (!says(mustafar_cache_rows(cache, layer, head, &count, &body, &error), "rows")) {
+            return false;
+        }
         if (body > count) { return says(MUSTAFAR_INTERNAL, "more body rows than rows"); }
         std::vector<std::int32_t> positions(count);
-        if (!says(mustafar_cache_positions(cache, layer, head, positions.data(), count, &error), "positions")) {
+        if (!says(mustafar_cache_positions(cache, layer, head, positions.data(), count, &error),
+                  "positions")) {
             return false;
         }
         if (count == 0) { return true; }
         std::vector<float> values(std::size_t{count} * d, NAN);
         std::vector<std::uint8_t> bits(std::size_t{count} * d / 8);
         const mustafar_tensor out = tensor(values.data(), MUSTAFAR_F32, {count, d});
-        if (!says(mustafar_cache_export(cache, layer, head, side, 0, count, &out, bits.data(), &error),
+        if (!says(mustafar_cache_export(cache, layer, head, side, 0, count, &out, bits.data(),
+                                        &error),
                   "export")) {
             return false;
         }
@@ -112,14 +117,16 @@ struct Checker {
         const std::vector<float> q(std::size_t{heads} * geometry.head_dim_k, 0.01F);
         std::vector<float> out(std::size_t{heads} * geometry.head_dim_v, NAN);
         std::vector<float> lse(heads, NAN);
-        const mustafar_tensor query = tensor(q.data(), MUSTAFAR_F32, {1, 1, heads, geometry.head_dim_k});
-        const mustafar_tensor result = tensor(out.data(), MUSTAFAR_F32, {1, 1, heads, geometry.head_dim_v});
+        const mustafar_tensor query =
+            tensor(q.data(), MUSTAFAR_F32, {1, 1, heads, geometry.head_dim_k});
+        const mustafar_tensor result =
+            tensor(out.data(), MUSTAFAR_F32, {1, 1, heads, geometry.head_dim_v});
         const mustafar_tensor sums = tensor(lse.data(), MUSTAFAR_F32, {1, 1, heads});
         mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
         options.flags = MUSTAFAR_ATTEND_AT;
         options.q_position = INT32_MAX;
-        if (!says(mustafar_attend(&cache, 1, layer, &query, nullptr, &options, &result, &sums, nullptr,
-                                  nullptr, &error),
+        if (!says(mustafar_attend(&cache, 1, layer, &query, nullptr, &options, &result, &sums,
+                                  nullptr, nullptr, &error),
                   "attend")) {
             return false;
         }
@@ -127,14 +134,19 @@ struct Checker {
             if (!std::isfinite(value)) { return says(MUSTAFAR_NON_FINITE, "an attention output"); }
         }
         for (const float value : lse) {
-            if (std::isnan(value) || value == INFINITY) { return says(MUSTAFAR_NON_FINITE, "an lse"); }
+            if (std::isnan(value) || value == INFINITY) {
+                return says(MUSTAFAR_NON_FINITE, "an lse");
+            }
         }
         return true;
     }
 
     bool all_rows() {
         geometry.struct_size = sizeof(geometry);
-        if (!says(mustafar_cache_describe(cache, &geometry, nullptr, nullptr, &error), "describe")) { return false; }
+        if (!says(mustafar_cache_describe(cache, &geometry, nullptr, nullptr, &error),
+                  "describe")) {
+            return false;
+        }
         for (std::uint32_t l = 0; l < geometry.layers; ++l) {
             for (std::uint32_t h = 0; h < geometry.kv_heads; ++h) {
                 if (!rows(l, h, MUSTAFAR_SIDE_K) || !rows(l, h, MUSTAFAR_SIDE_V)) { return false; }
@@ -147,7 +159,10 @@ struct Checker {
     bool bytes() {
         mustafar_bytes total{};
         total.struct_size = sizeof(total);
-        if (!says(mustafar_cache_bytes(cache, MUSTAFAR_ALL, MUSTAFAR_ALL, &total, &error), "bytes")) { return false; }
+        if (!says(mustafar_cache_bytes(cache, MUSTAFAR_ALL, MUSTAFAR_ALL, &total, &error),
+                  "bytes")) {
+            return false;
+        }
         return total.total == gate.cache_bytes() || says(MUSTAFAR_INTERNAL, "bytes do not add up");
     }
 
@@ -156,7 +171,8 @@ struct Checker {
         Bytes model = split(file).find("MODL").payload;
         const std::string model_id(model.begin(), model.end());
         const Bytes first = save(cache, model_id);
-        if (first != Bytes(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(std::min(first.size(), file.size())))) {
+        if (first != Bytes(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(
+                                                            std::min(first.size(), file.size())))) {
             return says(MUSTAFAR_INTERNAL, "saving does not give the file that was loaded");
         }
         return true;
@@ -180,15 +196,20 @@ std::string problem_of_use(Gate& gate, mustafar_cache* cache) {
     };
     if (!checker.all_rows()) { return checker.problem; }
     constexpr std::uint32_t tokens = 5;
-    const std::vector<float> zeros(std::size_t{tokens} * g.kv_heads * std::max(g.head_dim_k, g.head_dim_v), 0.25F);
-    const mustafar_tensor k = tensor(zeros.data(), MUSTAFAR_F32, {tokens, g.kv_heads, g.head_dim_k});
-    const mustafar_tensor v = tensor(zeros.data(), MUSTAFAR_F32, {tokens, g.kv_heads, g.head_dim_v});
+    const std::vector<float> zeros(
+        std::size_t{tokens} * g.kv_heads * std::max(g.head_dim_k, g.head_dim_v), 0.25F);
+    const mustafar_tensor k =
+        tensor(zeros.data(), MUSTAFAR_F32, {tokens, g.kv_heads, g.head_dim_k});
+    const mustafar_tensor v =
+        tensor(zeros.data(), MUSTAFAR_F32, {tokens, g.kv_heads, g.head_dim_v});
     mustafar_cache* made = nullptr;
-    if (!checker.says(mustafar_cache_fork(cache, &made, &error), "fork") && error.code != MUSTAFAR_OUT_OF_MEMORY) {
+    if (!checker.says(mustafar_cache_fork(cache, &made, &error), "fork") &&
+        error.code != MUSTAFAR_OUT_OF_MEMORY) {
         return checker.problem;
     }
     const CachePtr child(made); // so that pages are shared below
-    bool fine = refused(mustafar_cache_append(cache, 0, &k, &v, MUSTAFAR_APPEND_TENTATIVE, &error), "append") &&
+    bool fine = refused(mustafar_cache_append(cache, 0, &k, &v, MUSTAFAR_APPEND_TENTATIVE, &error),
+                        "append") &&
                 refused(mustafar_cache_commit(cache, MUSTAFAR_ALL, &error), "commit") &&
                 refused(mustafar_cache_append(cache, 0, &k, &v, 0, &error), "append") &&
                 refused(mustafar_cache_compress(cache, MUSTAFAR_ALL, &error), "compress");
@@ -198,10 +219,12 @@ std::string problem_of_use(Gate& gate, mustafar_cache* cache) {
         std::uint32_t sink = 0;
         fine = refused(mustafar_cache_rows(cache, 0, h, &rows, nullptr, &error), "rows");
         const char* json = nullptr;
-        fine = fine && checker.says(mustafar_cache_describe(cache, nullptr, nullptr, &json, &error), "describe");
+        fine = fine && checker.says(mustafar_cache_describe(cache, nullptr, nullptr, &json, &error),
+                                    "describe");
         if (!fine) { break; }
         const RecipePtr recipe = make_recipe(json);
-        fine = refused(mustafar_recipe_window(recipe.get(), &g, 0, h, &recent, &sink, nullptr, nullptr, &error),
+        fine = refused(mustafar_recipe_window(recipe.get(), &g, 0, h, &recent, &sink, nullptr,
+                                              nullptr, &error),
                        "window");
         const std::vector<float> scores(rows, 1.0F);
         const std::uint32_t least = std::max(1U, recent + sink);
@@ -210,7 +233,8 @@ std::string problem_of_use(Gate& gate, mustafar_cache* cache) {
                                "evict");
     }
     fine = fine && checker.all_rows() &&
-           refused(mustafar_cache_truncate(cache, 3, MUSTAFAR_TRUNCATE_KEEP_PACKED, &error), "truncate") &&
+           refused(mustafar_cache_truncate(cache, 3, MUSTAFAR_TRUNCATE_KEEP_PACKED, &error),
+                   "truncate") &&
            checker.all_rows();
     if (!fine) { return checker.problem; }
     if (child) {
@@ -225,8 +249,12 @@ mustafar_status try_snapshot(Gate& gate, const Bytes& file) {
     {
         std::size_t taken = 0;
         const CachePtr cache = load(gate.context(), file, outcome, &taken);
-        if ((outcome.status == MUSTAFAR_OK) != (cache != nullptr)) { fail("status and handle disagree"); }
-        if (outcome.status == MUSTAFAR_INTERNAL) { fail(std::string("load: ") + outcome.error.message); }
+        if ((outcome.status == MUSTAFAR_OK) != (cache != nullptr)) {
+            fail("status and handle disagree");
+        }
+        if (outcome.status == MUSTAFAR_INTERNAL) {
+            fail(std::string("load: ") + outcome.error.message);
+        }
         if (cache) {
             const Bytes read(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(taken));
             std::string problem = problem_of(gate, cache.get(), read);
@@ -234,7 +262,9 @@ mustafar_status try_snapshot(Gate& gate, const Bytes& file) {
             if (!problem.empty()) { fail("a snapshot was accepted, but " + problem); }
         }
     }
-    if (gate.cache_bytes() != 0) { fail("a load left " + std::to_string(gate.cache_bytes()) + " B behind"); }
+    if (gate.cache_bytes() != 0) {
+        fail("a load left " + std::to_string(gate.cache_bytes()) + " B behind");
+    }
     return outcome.status;
 }
 
@@ -257,8 +287,11 @@ mustafar_status try_recipe(std::string_view text) {
         fail("the canonical text " + json + " is refused: " + error.message);
     }
     const RecipePtr again(second);
-    if (json != mustafar_recipe_json(again.get())) { fail("canonical text is not stable: " + json); }
-    if (std::strcmp(mustafar_recipe_digest(recipe.get()), mustafar_recipe_digest(again.get())) != 0) {
+    if (json != mustafar_recipe_json(again.get())) {
+        fail("canonical text is not stable: " + json);
+    }
+    if (std::strcmp(mustafar_recipe_digest(recipe.get()), mustafar_recipe_digest(again.get())) !=
+        0) {
         fail("digest is not stable: " + json);
     }
     for (const std::uint32_t d : {32U, 64U, 200U}) {

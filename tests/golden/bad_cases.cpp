@@ -30,7 +30,8 @@ Damage raw(std::function<void(Bytes&)> change) {
     };
 }
 
-Damage payload(const std::string& section, std::function<void(Bytes&)> change, std::size_t which = 0) {
+Damage payload(const std::string& section, std::function<void(Bytes&)> change,
+               std::size_t which = 0) {
     return [=](const Bytes& good) {
         Sections sections = split(good);
         change(sections.find(section, which).payload);
@@ -40,7 +41,8 @@ Damage payload(const std::string& section, std::function<void(Bytes&)> change, s
 
 template <class T>
 Damage number(const std::string& section, std::size_t at, T value, std::size_t which = 0) {
-    return payload(section, [=](Bytes& bytes) { put<T>(bytes, at, value); }, which);
+    return payload(
+        section, [=](Bytes& bytes) { put<T>(bytes, at, value); }, which);
 }
 
 Damage text(const std::string& from, const std::string& to) {
@@ -78,7 +80,8 @@ std::vector<BadCase> bad_cases() {
     // ---- the first 16 bytes, and the frame of a section
     add("magic", "", "MUSTAFAR", raw([](Bytes& file) { file[7] = 'r'; }));
     add("version", "-", "version 2", raw([](Bytes& file) { file[8] = 2; }), MUSTAFAR_MISMATCH);
-    add("byte-order", "", "byte order", raw([](Bytes& file) { put<std::uint32_t>(file, 12, 0x04030201); }));
+    add("byte-order", "", "byte order",
+        raw([](Bytes& file) { put<std::uint32_t>(file, 12, 0x04030201); }));
     add("cut-head", "", "data end", raw([](Bytes& file) { file.resize(15); }));
     add("cut-section-head", "GEOM", "data end", raw([](Bytes& file) { file.resize(39); }));
     add("cut-payload", "GEOM", "data end", raw([](Bytes& file) { file.resize(60); }));
@@ -86,9 +89,12 @@ std::vector<BadCase> bad_cases() {
     add("tag", "GEOM", "in its place", sections([](auto& list) { list[0].tag = tag_of("GEOX"); }));
     add("index", "GEOM", "in its place", sections([](auto& list) { list[0].index = 1; }));
     add("order", "RECI", "in its place", sections([](auto& list) { std::swap(list[0], list[1]); }));
-    add("head-missing", "HEAD", "in its place", sections([](auto& list) { list.erase(list.begin() + 4); }));
-    add("length", "GEOM", "exceeds", raw([](Bytes& file) { put<std::uint64_t>(file, 24, std::uint64_t{1} << 60); }));
-    add("checksum", "GEOM", "checksum", raw([](Bytes& file) { file[file_head_bytes + no_checksum] ^= 1; }));
+    add("head-missing", "HEAD", "in its place",
+        sections([](auto& list) { list.erase(list.begin() + 4); }));
+    add("length", "GEOM", "exceeds",
+        raw([](Bytes& file) { put<std::uint64_t>(file, 24, std::uint64_t{1} << 60); }));
+    add("checksum", "GEOM", "checksum",
+        raw([](Bytes& file) { file[file_head_bytes + no_checksum] ^= 1; }));
     add("checksum-of-header", "HEAD", "", raw([](Bytes& file) {
             // Length and payload stay, another section of the same length would be taken for this one.
             file[split(file).find("HEAD").offset + no_checksum + 7] ^= 0x80;
@@ -108,11 +114,14 @@ std::vector<BadCase> bad_cases() {
     add("max-tokens", "GEOM", "max_tokens", number<std::uint32_t>("GEOM", 24, 0));
     add("options-flags", "GEOM", "flags", number<std::uint32_t>("GEOM", 28, 2));
     add("capacity", "-", "max_tokens", number<std::uint32_t>("GEOM", 24, 11), MUSTAFAR_CAPACITY);
-    add("claim-heads", "-", "geometry", payload("GEOM", [](Bytes& bytes) {
-            put<std::uint32_t>(bytes, 0, 4096);
-            put<std::uint32_t>(bytes, 4, 1024);
-            put<std::uint32_t>(bytes, 8, 1024);
-        }), MUSTAFAR_MISMATCH);
+    add("claim-heads", "-", "geometry",
+        payload("GEOM",
+                [](Bytes& bytes) {
+                    put<std::uint32_t>(bytes, 0, 4096);
+                    put<std::uint32_t>(bytes, 4, 1024);
+                    put<std::uint32_t>(bytes, 8, 1024);
+                }),
+        MUSTAFAR_MISMATCH);
 
     // ---- RECI, MODL, LAYR
     add("recipe-name", "RECI", "not JSON", payload("RECI", [](Bytes& bytes) {
@@ -123,16 +132,19 @@ std::vector<BadCase> bad_cases() {
     add("recipe-not-canonical", "RECI", "canonical", text(",\"k\":", ", \"k\":"));
     add("recipe-does-not-fit", "MODL", "fit together", text("\"keep\":5", "\"keep\":33"));
     add("recipe-mask-auto", "MODL", "fit together",
-        text("\"method\":\"token_topk\",\"keep\":13,\"rule\":\"exact\",\"multiple\":1", "\"method\":\"mask\""));
+        text("\"method\":\"token_topk\",\"keep\":13,\"rule\":\"exact\",\"multiple\":1",
+             "\"method\":\"mask\""));
     add("recipe-other-bits", "HEAD", "", text("\"bits\":8", "\"bits\":4"));
     add("model-nul", "MODL", "NUL", payload("MODL", [](Bytes& bytes) { bytes.assign(3, 0); }));
-    add("model-long", "MODL", "exceeds", payload("MODL", [](Bytes& bytes) { bytes.assign(1025, 'x'); }));
+    add("model-long", "MODL", "exceeds",
+        payload("MODL", [](Bytes& bytes) { bytes.assign(1025, 'x'); }));
     add("length-huge", "LAYR", "out of range", number<std::uint32_t>("LAYR", 0, 0x80000000U));
     add("length-other", "HEAD", "does not fit", number<std::uint32_t>("LAYR", 0, 13));
 
     // ---- HEAD: counts and flags
     add("body-rows", "HEAD", "does not fit", number<std::uint32_t>("HEAD", head::body, 9));
-    add("body-rows-wrap", "HEAD", "does not fit", number<std::uint32_t>("HEAD", head::body, 0xFFFFFFFF));
+    add("body-rows-wrap", "HEAD", "does not fit",
+        number<std::uint32_t>("HEAD", head::body, 0xFFFFFFFF));
     add("body-and-dense", "HEAD", "pages hold", payload("HEAD", [](Bytes& bytes) {
             put<std::uint32_t>(bytes, head::body, 7);
             put<std::uint32_t>(bytes, head::dense, 5);
@@ -142,8 +154,10 @@ std::vector<BadCase> bad_cases() {
     add("page-count-huge", "HEAD", "", number<std::uint32_t>("HEAD", head::pages, 0xFFFFFFFF));
     add("page-count-less", "HEAD", "pages hold", number<std::uint32_t>("HEAD", head::pages, 0));
     add("evicted", "HEAD", "without positions", number<std::uint64_t>("HEAD", head::evicted, 1));
-    add("head-cut", "HEAD", "needs", payload("HEAD", [](Bytes& bytes) { bytes.resize(bytes.size() - 2); }));
-    add("head-left-over", "HEAD", "left over", payload("HEAD", [](Bytes& bytes) { bytes.push_back(0); }));
+    add("head-cut", "HEAD", "needs",
+        payload("HEAD", [](Bytes& bytes) { bytes.resize(bytes.size() - 2); }));
+    add("head-left-over", "HEAD", "left over",
+        payload("HEAD", [](Bytes& bytes) { bytes.push_back(0); }));
 
     // ---- HEAD: pages
     add("valid-none", "HEAD", "not canonical", number<std::uint32_t>("HEAD", head::valid, 0));
@@ -159,15 +173,19 @@ std::vector<BadCase> bad_cases() {
     add("code-padding", "HEAD", "behind the last code",
         payload("HEAD", [](Bytes& bytes) { bytes[head::k_codes + 2] |= 0x10; }));
     add("scale-negative", "HEAD", "scale", number<std::uint16_t>("HEAD", head::k_meta, 0x8000));
-    add("scale-infinite", "HEAD", "scale", number<std::uint16_t>("HEAD", head::v_meta, f16_infinity));
+    add("scale-infinite", "HEAD", "scale",
+        number<std::uint16_t>("HEAD", head::v_meta, f16_infinity));
     add("zero-nan", "HEAD", "zero", number<std::uint16_t>("HEAD", head::v_meta + 2, f16_nan));
     base = "exact-16";
     add("packed-nan", "HEAD", "packed value",
-        number<std::uint16_t>("HEAD", head::k_bitmaps + 8 * 4, f16_nan)); // the first code behind 8 bitmaps
+        number<std::uint16_t>("HEAD", head::k_bitmaps + 8 * 4,
+                              f16_nan)); // the first code behind 8 bitmaps
     base = "channel";
-    add("channel-scale", "HEAD", "scale", number<std::uint16_t>("HEAD", 28 + 32 * 16, f16_infinity));
+    add("channel-scale", "HEAD", "scale",
+        number<std::uint16_t>("HEAD", 28 + 32 * 16, f16_infinity));
     base = "deep-truncate"; // pages of 32 and 3 rows
-    add("page-partial-first", "HEAD", "not canonical", number<std::uint32_t>("HEAD", head::valid, 0x7FFFFFFF));
+    add("page-partial-first", "HEAD", "not canonical",
+        number<std::uint32_t>("HEAD", head::valid, 0x7FFFFFFF));
     base = "bf16";
     add("packed-bf16-infinity", "HEAD", "packed value",
         number<std::uint16_t>("HEAD", head::k_bitmaps + 8 * 4, 0x7F80));
@@ -191,7 +209,8 @@ std::vector<BadCase> bad_cases() {
         }));
     base = "marks";
     const auto marks_at = 24 + 8 * 64 * 2; // behind 8 dense rows of K and V
-    add("mark-unknown", "HEAD", "unknown bits", payload("HEAD", [=](Bytes& bytes) { bytes[marks_at] = 4; }));
+    add("mark-unknown", "HEAD", "unknown bits",
+        payload("HEAD", [=](Bytes& bytes) { bytes[marks_at] = 4; }));
     add("marks-none", "HEAD", "without a marked row", payload("HEAD", [=](Bytes& bytes) {
             bytes.resize(marks_at);
             bytes.resize(marks_at + 8, 0);
@@ -206,15 +225,16 @@ std::vector<BadCase> bad_cases() {
     add("positions-repeat", "HEAD", "ascend", number<std::int32_t>("HEAD", 28, 0));
     add("positions-negative", "HEAD", "ascend", number<std::int32_t>("HEAD", 24, -1));
     add("positions-beyond", "HEAD", "ascend", payload("HEAD", [](Bytes& bytes) {
-            const auto rows = get<std::uint32_t>(bytes, head::body) + get<std::uint32_t>(bytes, head::dense);
+            const auto rows =
+                get<std::uint32_t>(bytes, head::body) + get<std::uint32_t>(bytes, head::dense);
             put<std::int32_t>(bytes, 24 + (rows - 1) * 4, 17);
         }));
     add("tentative-missing", "HEAD", "tentative", [](const Bytes& good) {
-            Sections all = split(good);
-            put<std::uint32_t>(all.find("LAYR").payload, 0, 15); // the newest three of 18 are tentative
-            put<std::uint32_t>(all.find("LAYR").payload, 4, 3);
-            return join(all);
-        });
+        Sections all = split(good);
+        put<std::uint32_t>(all.find("LAYR").payload, 0, 15); // the newest three of 18 are tentative
+        put<std::uint32_t>(all.find("LAYR").payload, 4, 3);
+        return join(all);
+    });
     base = "n-m-channels";
     add("mask-count", "HEAD", "mask keeps", number<std::uint32_t>("HEAD", 24, 1));
     base = "centre-mean";
@@ -222,7 +242,8 @@ std::vector<BadCase> bad_cases() {
             put<std::uint32_t>(bytes, head::flags, 0);
             bytes.erase(bytes.begin() + 24, bytes.begin() + 24 + 128);
         }));
-    add("centre-large", "HEAD", "centre is out of range", number<std::uint32_t>("HEAD", 24, 0x47000000)); // 32768
+    add("centre-large", "HEAD", "centre is out of range",
+        number<std::uint32_t>("HEAD", 24, 0x47000000)); // 32768
     base = "centre-given";
     add("centre-other", "HEAD", "not the recipe's", number<std::uint32_t>("HEAD", 24, 0x3F800000));
 

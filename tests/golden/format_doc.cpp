@@ -29,7 +29,8 @@ Bytes example() {
     options.max_tokens = 64;
     mustafar_error error = MUSTAFAR_ERROR_INIT;
     mustafar_cache* made = nullptr;
-    must(mustafar_cache_create(context.get(), &geometry, recipe.get(), &options, &made, &error), error);
+    must(mustafar_cache_create(context.get(), &geometry, recipe.get(), &options, &made, &error),
+         error);
     const CachePtr cache(made);
     float k[2][d];
     float v[2][d];
@@ -70,16 +71,20 @@ std::vector<Field> fields(const Bytes& file) {
             out.push_back({4, "committed"});
             out.push_back({4, "tentative"});
         } else if (name == "HEAD") {
-            for (const char* text : {"body_rows", "dense_rows", "flags", "page_count"}) { out.push_back({4, text}); }
+            for (const char* text : {"body_rows", "dense_rows", "flags", "page_count"}) {
+                out.push_back({4, text});
+            }
             out.push_back({8, "evicted"});
-            const std::vector<Field> page = {{4, "page 0: valid"},     {4, "K bitmap"},  {3, "K codes"},
-                                             {4, "K scale, zero"},     {8, "V codes"},   {4, "V scale, zero"},
+            const std::vector<Field> page = {{4, "page 0: valid"},   {4, "K bitmap"},
+                                             {3, "K codes"},         {4, "K scale, zero"},
+                                             {8, "V codes"},         {4, "V scale, zero"},
                                              {64, "dense K, 1 row"}, {64, "dense V, 1 row"}};
             out.insert(out.end(), page.begin(), page.end());
         } else if (name == "DONE") {
             out.push_back({8, "sections"});
         } else {
-            out.push_back({section.payload.size(), name == "RECI" ? "the recipe's canonical JSON" : "\"tiny\""});
+            out.push_back({section.payload.size(),
+                           name == "RECI" ? "the recipe's canonical JSON" : "\"tiny\""});
         }
     }
     return out;
@@ -96,7 +101,8 @@ void print(const Bytes& file) {
                 line += text;
             }
             std::snprintf(text, sizeof(text), "%04zx", at + done);
-            std::printf("%s  %-48s|%s%s\n", text, line.c_str(), done == 0 ? " " : "", done == 0 ? field.text.c_str() : "");
+            std::printf("%s  %-48s|%s%s\n", text, line.c_str(), done == 0 ? " " : "",
+                        done == 0 ? field.text.c_str() : "");
         }
         at += field.bytes;
     }
@@ -119,7 +125,9 @@ Bytes bytes_in_page(const std::string& name) {
             return {};
         }
         std::istringstream words(line.substr(4, line.find('|') - 4));
-        for (std::string word; words >> word;) { out.push_back(static_cast<unsigned char>(std::stoul(word, nullptr, 16))); }
+        for (std::string word; words >> word;) {
+            out.push_back(static_cast<unsigned char>(std::stoul(word, nullptr, 16)));
+        }
     }
     return out;
 }
@@ -140,8 +148,10 @@ int main(int count, char** arguments) {
         return 0;
     }
     const Bytes head = split(file).find("HEAD").payload;
-    const Bytes row(head.begin() + 28, head.begin() + 28 + 4 + 3 + 4); // bitmap, codes, scale and zero of K
+    const Bytes row(head.begin() + 28,
+                    head.begin() + 28 + 4 + 3 + 4); // bitmap, codes, scale and zero of K
     check(bytes_in_page("row") == row, "docs/format.md, the worked row");
-    check(bytes_in_page("snapshot") == file, "docs/format.md, the worked snapshot (--print shows what it should be)");
+    check(bytes_in_page("snapshot") == file,
+          "docs/format.md, the worked snapshot (--print shows what it should be)");
     return failures;
 }

@@ -173,11 +173,11 @@ std::string given_centre() {
 
 std::vector<GoodCase> good_cases() {
     std::vector<GoodCase> out;
-    const auto add = [&](const char* name, const char* why, std::function<CachePtr(mustafar_context*)> make,
+    const auto add = [&](const char* name, const char* why,
+                         std::function<CachePtr(mustafar_context*)> make,
                          const char* model_id = "") {
-        out.push_back({name, why, model_id, [make](mustafar_context* context) {
-                           return make(context);
-                       }});
+        out.push_back(
+            {name, why, model_id, [make](mustafar_context* context) { return make(context); }});
     };
     const auto filled = [&](const char* name, const char* why, const std::string& text,
                             std::uint32_t tokens = 12, const Shape& shape = {},
@@ -197,11 +197,14 @@ std::vector<GoodCase> good_cases() {
     filled("exact-i2", "2-bit codes that do not fill their last byte",
            recipe(small, R"("keep":7,"bits":2)", R"("keep":3,"bits":4)"));
     filled("dense", "k = d: no bitmap", recipe(small, R"("bits":4)", ""));
-    filled("head-dims", "40 channels of K, 64 of V", recipe(small, R"("keep":"1/2","bits":2)", R"("bits":8)"),
-           6, {1, 3, 1, 40, 64, MUSTAFAR_F16});
-    filled("grouped", "scales per 32 and 64 channels", recipe(small, R"("bits":4,"group":32)", R"("bits":2,"group":64)"),
-           6, {1, 1, 1, 64, 64, MUSTAFAR_F16});
-    filled("channel", "K with a scale per channel", recipe(blocks, R"("bits":4,"axis":"channel")", R"("keep":8,"bits":4)"), 35);
+    filled("head-dims", "40 channels of K, 64 of V",
+           recipe(small, R"("keep":"1/2","bits":2)", R"("bits":8)"), 6,
+           {1, 3, 1, 40, 64, MUSTAFAR_F16});
+    filled("grouped", "scales per 32 and 64 channels",
+           recipe(small, R"("bits":4,"group":32)", R"("bits":2,"group":64)"), 6,
+           {1, 1, 1, 64, 64, MUSTAFAR_F16});
+    filled("channel", "K with a scale per channel",
+           recipe(blocks, R"("bits":4,"axis":"channel")", R"("keep":8,"bits":4)"), 35);
     filled("ragged", "threshold and the paper's count, 16 and 4 bits",
            recipe(small, R"("method":"threshold","threshold":2.5)",
                   R"("sparsity":0.7,"rule":"paper","bits":4)"));
@@ -212,66 +215,96 @@ std::vector<GoodCase> good_cases() {
                   R"("method":"channels","keep":12,"bits":4)"));
     filled("centre-mean", "K centred by the mean of its first rows",
            recipe(small, R"("keep":16,"bits":4,"centre":"mean")", R"("bits":4)"), 12, {}, shifted);
-    filled("centre-given", "K centred by the recipe", recipe(small, R"("keep":16,"centre":)" + given_centre(), R"("bits":4)"),
-           8, {}, shifted);
+    filled("centre-given", "K centred by the recipe",
+           recipe(small, R"("keep":16,"centre":)" + given_centre(), R"("bits":4)"), 8, {}, shifted);
     filled("bf16", "bfloat16 values", recipe(small, R"("keep":9)", R"("keep":9,"bits":8)"), 12,
            {1, 2, 1, 32, 32, MUSTAFAR_BF16});
     filled("special", "zeros of both signs, ties, largest and smallest values, constant rows",
            recipe(small, R"("keep":6)", R"("keep":6,"bits":4)"), 14, {}, special);
     add("sink-evicted", "positions after evictions in body and tail, sinks",
         [](mustafar_context* context) {
-            return Maker(context, {}, recipe(R"("recent":2,"sink":1,"step":4)", R"("keep":5,"bits":4)", ""))
-                .append(14).evict({1, 4, 5, 6, 9}).append(3).done();
+            return Maker(context, {},
+                         recipe(R"("recent":2,"sink":1,"step":4)", R"("keep":5,"bits":4)", ""))
+                .append(14)
+                .evict({1, 4, 5, 6, 9})
+                .append(3)
+                .done();
         });
     add("channel-holes", "evicted rows of a channel group leave holes",
         [](mustafar_context* context) {
             return Maker(context, {}, recipe(blocks, R"("bits":2,"axis":"channel")", R"("bits":2)"))
-                .append(68).evict([] {
+                .append(68)
+                .evict([] {
                     std::vector<std::int32_t> gone = {33, 36, 40};
                     for (std::int32_t p = 0; p < 30; ++p) { gone.insert(gone.end() - 3, p); }
                     return gone;
-                }()).done();
+                }())
+                .done();
         });
     add("channel-ragged-holes", "holes, and V ragged", [](mustafar_context* context) {
-        return Maker(context, {}, recipe(blocks, R"("bits":2,"axis":"channel")",
-                                         R"("method":"threshold","threshold":3,"bits":8)"))
-            .append(35).evict({0, 7, 8, 31}).done();
+        return Maker(context, {},
+                     recipe(blocks, R"("bits":2,"axis":"channel")",
+                            R"("method":"threshold","threshold":3,"bits":8)"))
+            .append(35)
+            .evict({0, 7, 8, 31})
+            .done();
     });
     add("ragged-evicted", "ragged rows after evictions and a manual compress",
         [](mustafar_context* context) {
-            return Maker(context, {}, recipe(small, R"("method":"threshold","threshold":3)",
-                                             R"("method":"threshold","threshold":100,"bits":2)"))
-                .append(12).evict({0, 3}).compress().done();
+            return Maker(context, {},
+                         recipe(small, R"("method":"threshold","threshold":3)",
+                                R"("method":"threshold","threshold":100,"bits":2)"))
+                .append(12)
+                .evict({0, 3})
+                .compress()
+                .done();
         });
     add("mask", "the caller's bits; a row that keeps nothing", [](mustafar_context* context) {
-        return Maker(context, {}, recipe(small, R"("method":"mask")", R"("method":"mask","bits":4)"), 0)
-            .append(7).mask(MUSTAFAR_SIDE_K, 5).mask(MUSTAFAR_SIDE_V, 5).compress().done();
+        return Maker(context, {},
+                     recipe(small, R"("method":"mask")", R"("method":"mask","bits":4)"), 0)
+            .append(7)
+            .mask(MUSTAFAR_SIDE_K, 5)
+            .mask(MUSTAFAR_SIDE_V, 5)
+            .compress()
+            .done();
     });
     add("marks", "pruned dense rows, not yet packed", [](mustafar_context* context) {
         return Maker(context, {}, recipe(small, R"("keep":5,"bits":4)", R"("bits":8)"), 0)
-            .append(8).mark(MUSTAFAR_SIDE_K, 1, 5, MUSTAFAR_PRUNE_TOKEN_TOPK, 5)
-            .mark(MUSTAFAR_SIDE_V, 2, 3, MUSTAFAR_PRUNE_TOKEN_TOPK, 9).done();
+            .append(8)
+            .mark(MUSTAFAR_SIDE_K, 1, 5, MUSTAFAR_PRUNE_TOKEN_TOPK, 5)
+            .mark(MUSTAFAR_SIDE_V, 2, 3, MUSTAFAR_PRUNE_TOKEN_TOPK, 9)
+            .done();
     });
     add("tentative", "drafts behind committed tokens", [](mustafar_context* context) {
         return Maker(context, {}, recipe(small, R"("keep":5,"bits":4)", ""))
-            .append(9).append(3, 0, MUSTAFAR_APPEND_TENTATIVE).done();
+            .append(9)
+            .append(3, 0, MUSTAFAR_APPEND_TENTATIVE)
+            .done();
     });
     add("deep-truncate", "the body ends inside a page, the window is gone",
         [](mustafar_context* context) {
             return Maker(context, {}, recipe(small, R"("keep":5,"bits":4)", R"("bits":4)"))
-                .append(43).truncate(35).done();
+                .append(43)
+                .truncate(35)
+                .done();
         });
-    add("mixed", "2 layers of 2 heads, each another recipe; unequal lengths; budgets, protect",
+    add(
+        "mixed", "2 layers of 2 heads, each another recipe; unequal lengths; budgets, protect",
         [](mustafar_context* context) {
-            const std::string text = recipe(
-                small, R"("keep":"1/4","bits":4)", R"("bits":2)",
-                R"(,"protect":[-1],"layers":[{"at":"0-1","v":{"keep":3},)"
-                R"("budget":[20,0,7],"heads":[{"at":"1","k":{"bits":8,"sparsity":0.5}},)"
-                R"({"at":"-1","k":{"method":"threshold","threshold":2},"v":{"bits":16}}]},)"
-                R"({"at":"1","heads":[{"at":"0","k":{"method":"none","group":32}}]}])");
+            const std::string text =
+                recipe(small, R"("keep":"1/4","bits":4)", R"("bits":2)",
+                       R"(,"protect":[-1],"layers":[{"at":"0-1","v":{"keep":3},)"
+                       R"("budget":[20,0,7],"heads":[{"at":"1","k":{"bits":8,"sparsity":0.5}},)"
+                       R"({"at":"-1","k":{"method":"threshold","threshold":2},"v":{"bits":16}}]},)"
+                       R"({"at":"1","heads":[{"at":"0","k":{"method":"none","group":32}}]}])");
             return Maker(context, {3, 6, 3, 32, 32, MUSTAFAR_F16}, text)
-                .append(7, 0).append(11, 1).append(3, 2).evict({1, 2, 3}, 1, 2).done();
-        }, "tiny-llama rope=10000 \xC3\xBC");
+                .append(7, 0)
+                .append(11, 1)
+                .append(3, 2)
+                .evict({1, 2, 3}, 1, 2)
+                .done();
+        },
+        "tiny-llama rope=10000 \xC3\xBC");
     return out;
 }
 

@@ -147,7 +147,9 @@ std::string describe(const mustafar_cache* cache, const std::string& model_id) {
             std::vector<std::int32_t> positions(rows);
             must(mustafar_cache_positions(cache, l, h, positions.data(), rows, &error), error);
             text += "head " + number(h) + " rows " + number(rows) + " body " + number(body) + " at";
-            for (const std::int32_t position : positions) { text += " " + std::to_string(position); }
+            for (const std::int32_t position : positions) {
+                text += " " + std::to_string(position);
+            }
             text += "\n";
             describe_side(text, cache, l, h, MUSTAFAR_SIDE_K, rows, g.head_dim_k);
             describe_side(text, cache, l, h, MUSTAFAR_SIDE_V, rows, g.head_dim_v);

@@ -62,8 +62,8 @@ int main(int count, char** arguments) {
         const CachePtr cache = load(context.get(), file, outcome);
         const std::string says = outcome.error.message;
         const std::int64_t place = place_of(bad, file);
-        const bool named = bad.status != MUSTAFAR_CORRUPT || place == -2 ||
-                           outcome.error.values[0] == place;
+        const bool named =
+            bad.status != MUSTAFAR_CORRUPT || place == -2 || outcome.error.values[0] == place;
         if (outcome.status != bad.status || says.find(bad.says) == std::string::npos || !named) {
             std::fprintf(stderr, "NOT AS MEANT  %s: %s at %lld (meant %s at %lld, \"%s\"): %s\n",
                          bad.name.c_str(), mustafar_status_name(outcome.status),
@@ -74,7 +74,8 @@ int main(int count, char** arguments) {
             continue;
         }
         keep(folder + "bad/" + bad.name + ".snap", file.data(), file.size());
-        const std::string at = bad.status == MUSTAFAR_CORRUPT ? std::to_string(outcome.error.values[0]) : "-";
+        const std::string at =
+            bad.status == MUSTAFAR_CORRUPT ? std::to_string(outcome.error.values[0]) : "-";
         std::printf("bad/%s.snap %s %s %s\n", bad.name.c_str(),
                     mustafar_status_name(bad.status) + sizeof("MUSTAFAR"), at.c_str(),
                     bad.says.empty() ? "..." : bad.says.c_str());

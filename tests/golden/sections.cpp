@@ -47,9 +47,7 @@ Bytes canonical_recipe(Bytes text) {
 
 std::uint32_t tag_of(std::string_view name) {
     std::uint32_t tag = 0;
-    for (std::size_t i = 4; i-- > 0;) {
-        tag = tag << 8 | static_cast<unsigned char>(name[i]);
-    }
+    for (std::size_t i = 4; i-- > 0;) { tag = tag << 8 | static_cast<unsigned char>(name[i]); }
     return tag;
 }
 

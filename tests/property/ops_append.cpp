@@ -109,6 +109,9 @@ void do_compress(World &world, const Op &op) {
     const bool all = world.random.chance(70);
     const uint32_t one = world.any_layer();
     all ? world.say(", all layers") : world.say(", layer %u", one);
+    if (world.random.chance(60) && !mark_for_compress(world, slot, all ? MUSTAFAR_ALL : one))
+        return;
+    const mustafar_bytes before = bytes_of(world, slot, MUSTAFAR_ALL, MUSTAFAR_ALL);
     bool fits = true;
     for (uint32_t layer = 0; layer < world.config.geometry.layers; ++layer)
         if (all || layer == one) fits = fits && slot.model.compressible(layer);
@@ -116,11 +119,11 @@ void do_compress(World &world, const Op &op) {
         mustafar_cache_compress(slot.library, all ? MUSTAFAR_ALL : one, &world.error);
     if (!fits && status != MUSTAFAR_OUT_OF_MEMORY) {
         world.refused(status, MUSTAFAR_BAD_STATE, "compress");
-        check_unchanged(world, slot, slot.bytes);
+        check_unchanged(world, slot, before);
         return;
     }
     if (!world.done(status, "compress")) {
-        check_unchanged(world, slot, slot.bytes);
+        check_unchanged(world, slot, before);
         return;
     }
     slot.plain = false;

@@ -51,6 +51,18 @@ void choose_range(World &world, const Slot &slot, Call &call) {
     call.end = call.begin + static_cast<int32_t>(take);
 }
 
+// Bits of `count` random channels for every row of the range and every head the call speaks of.
+void choose_mask(World &world, Call &call, uint32_t count) {
+    const uint32_t d = world.config.d(call.side);
+    const std::size_t heads = call.head == MUSTAFAR_ALL ? world.config.geometry.kv_heads : 1;
+    for (std::size_t i = 0; i < heads * call.rows(); ++i) {
+        Mask mask(d, 0);
+        std::fill_n(mask.begin(), count, 1);
+        for (std::size_t c = d; c > 1; --c) std::swap(mask[c - 1], mask[world.random.below(c)]);
+        call.mask.push_back(mask);
+    }
+}
+
 // The count that every named head's encoding accepts. With automatic packing a
 // mark that does not fit would stand in the way of a later append; without,
 // compress refuses it, which is tried too.
@@ -99,14 +111,7 @@ void choose_method(World &world, const Slot &slot, Call &call) {
     }
     if (o.method == MUSTAFAR_PRUNE_THRESHOLD)
         o.threshold = static_cast<float>(random.below(9)) / 4.0F;
-    if (o.method != MUSTAFAR_PRUNE_MASK) return;
-    const std::size_t heads = call.head == MUSTAFAR_ALL ? world.config.geometry.kv_heads : 1;
-    for (std::size_t i = 0; i < heads * call.rows(); ++i) {
-        Mask mask(d, 0);
-        std::fill_n(mask.begin(), count, 1);
-        for (std::size_t c = d; c > 1; --c) std::swap(mask[c - 1], mask[random.below(c)]);
-        call.mask.push_back(mask);
-    }
+    if (o.method == MUSTAFAR_PRUNE_MASK) choose_mask(world, call, count);
 }
 
 // Powers of two, so that the order of multiplications does not matter.
@@ -171,6 +176,29 @@ void tell_model(World &world, Slot &slot, const Call &call) {
 }
 
 } // namespace
+
+bool mark_for_compress(World &world, Slot &slot, uint32_t only) {
+    for (uint32_t layer = 0; layer < world.config.geometry.layers; ++layer)
+        for (uint32_t h = 0; h < world.config.geometry.kv_heads; ++h)
+            for (uint32_t side = 0; side < 2; ++side) {
+                const Head &head = slot.model.head(layer, h);
+                const uint32_t from = slot.model.first_dense(head);
+                const uint32_t to = slot.model.first_kept(layer, head);
+                if ((only != MUSTAFAR_ALL && only != layer) || from >= to ||
+                    head.recipe->side[side].rule.method != MUSTAFAR_PRUNE_MASK)
+                    continue;
+                Call call;
+                call.layer = layer, call.head = h, call.side = side;
+                call.begin = head.rows[from].position;
+                call.end = head.rows[to - 1].position + 1;
+                call.options.method = MUSTAFAR_PRUNE_MASK;
+                choose_mask(world, call, world.random.below(uint64_t{world.config.d(side)} + 1));
+                if (!world.done(call_library(world, slot, call), "prune")) return false;
+                slot.plain = false;
+                tell_model(world, slot, call);
+            }
+    return true;
+}
 
 void do_prune(World &world, const Op &op) {
     Slot &slot = world.slot(op);

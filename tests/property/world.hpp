@@ -133,6 +133,10 @@ struct Tokens {
     Array k, v;
 };
 
+// Marks every row of `layer` (or all) that compress will ask a mark of: recipes with method `mask`.
+// False: out of memory.
+bool mark_for_compress(World &world, Slot &slot, uint32_t layer);
+
 // One function per kind.
 void do_append(World &world, const Op &op);
 void do_draft(World &world, const Op &op);

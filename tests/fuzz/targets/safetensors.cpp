@@ -18,7 +18,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                 mustafar::fuzz::fail("size of " + entry.name);
             }
             if (tensors.find(entry.name) == nullptr) { mustafar::fuzz::fail("name " + entry.name); }
-            for (const std::byte byte : entry.data) { bytes += 1 + 0 * std::to_integer<std::size_t>(byte); }
+            for (const std::byte byte : entry.data) {
+                bytes += 1 + 0 * std::to_integer<std::size_t>(byte);
+            }
         }
         if (bytes > size) { mustafar::fuzz::fail("entries overlap"); }
     } catch (const SafetensorsError&) {}

@@ -17,7 +17,9 @@ class Input {
     Input(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
     std::uint64_t take(std::size_t bytes) {
         std::uint64_t value = 0;
-        for (std::size_t i = 0; i < bytes && at_ < size_; ++i) { value |= std::uint64_t{data_[at_++]} << (8 * i); }
+        for (std::size_t i = 0; i < bytes && at_ < size_; ++i) {
+            value |= std::uint64_t{data_[at_++]} << (8 * i);
+        }
         return value;
     }
     bool left() const { return at_ < size_; }
@@ -28,7 +30,9 @@ class Input {
     std::size_t at_ = 0;
 };
 
-constexpr __int128 arena_max = 1 << 20;
+__extension__ using Wide = __int128; // of any shape times any stride
+
+constexpr Wide arena_max = 1 << 20;
 
 std::uint32_t element_bytes(mustafar_dtype dtype) {
     return dtype == MUSTAFAR_U8 ? 1 : dtype == MUSTAFAR_F16 || dtype == MUSTAFAR_BF16 ? 2 : 4;
@@ -60,10 +64,12 @@ std::int64_t number(Input& in, std::int64_t usual) {
 struct View {
     mustafar_tensor tensor{};
     std::unique_ptr<unsigned char[]> memory;
-    bool usable = true; // may be handed over: either inside the memory, or outside the address space
+    bool usable =
+        true; // may be handed over: either inside the memory, or outside the address space
 };
 
-View make_view(Input& in, const std::vector<std::int64_t>& shape, mustafar_dtype dtype, bool output) {
+View make_view(Input& in, const std::vector<std::int64_t>& shape, mustafar_dtype dtype,
+               bool output) {
     View view;
     mustafar_tensor& t = view.tensor;
     t = tensor(nullptr, dtype, shape);
@@ -76,17 +82,19 @@ View make_view(Input& in, const std::vector<std::int64_t>& shape, mustafar_dtype
     if ((odd & 8) != 0) { t.ndim = static_cast<std::uint32_t>(in.take(1) % 8); }
     if ((odd & 16) != 0) { t.device = static_cast<std::int32_t>(in.take(1)); }
     if ((odd & 32) != 0) { t.reserved = static_cast<std::uint32_t>(in.take(1)); }
-    __int128 low = 0;
-    __int128 high = 0;
+    Wide low = 0;
+    Wide high = 0;
     for (std::uint32_t i = 0; i < std::min(t.ndim, 4U); ++i) {
-        if (t.shape[i] <= 0) { continue; } // must be refused, whatever the rest
-        const __int128 reach = (static_cast<__int128>(t.shape[i]) - 1) * t.strides[i];
+        if (t.shape[i] <= 0) { continue; }                // must be refused, whatever the rest
+        constexpr Wide far = static_cast<Wide>(1) << 100; // so that four of them can be added
+        const Wide reach =
+            std::clamp((static_cast<Wide>(t.shape[i]) - 1) * t.strides[i], -far, far);
         (reach < 0 ? low : high) += reach;
     }
-    const __int128 size = element_bytes(t.dtype);
-    const __int128 bytes = (high - low + 1) * size;
+    const Wide size = element_bytes(t.dtype);
+    const Wide bytes = (high - low + 1) * size;
     if (bytes > arena_max) {
-        view.usable = bytes > (static_cast<__int128>(1) << 62);
+        view.usable = bytes > (static_cast<Wide>(1) << 62);
         view.memory = std::make_unique<unsigned char[]>(64);
         t.data = view.memory.get();
         return view;
@@ -107,7 +115,8 @@ void note(mustafar_status status, const mustafar_error& error, const char* what)
     if (status == MUSTAFAR_INTERNAL) { fail(std::string(what) + ": " + error.message); }
 }
 
-void calls_of(Input& in, mustafar_context* context, mustafar_cache* cache, const mustafar_geometry& g) {
+void calls_of(Input& in, mustafar_context* context, mustafar_cache* cache,
+              const mustafar_geometry& g) {
     mustafar_error error = MUSTAFAR_ERROR_INIT;
     const auto tokens = static_cast<std::int64_t>(1 + in.take(1) % 40);
     const auto dtype = static_cast<mustafar_dtype>(MUSTAFAR_F32 + in.take(1) % 3);
@@ -122,7 +131,8 @@ void calls_of(Input& in, mustafar_context* context, mustafar_cache* cache, const
         const View k = make_view(in, {tokens, kv, dk}, dtype, false);
         const View v = make_view(in, {tokens, kv, dv}, dtype, false);
         if (!k.usable || !v.usable) { return; }
-        note(mustafar_cache_append(cache, layer, &k.tensor, &v.tensor, in.take(1) % 4, &error), error, "append");
+        note(mustafar_cache_append(cache, layer, &k.tensor, &v.tensor, in.take(1) % 4, &error),
+             error, "append");
         return;
     }
     case 1: {
@@ -132,31 +142,41 @@ void calls_of(Input& in, mustafar_context* context, mustafar_cache* cache, const
         const View lse = make_view(in, {1, 2, qh}, MUSTAFAR_F32, true);
         const View weights = make_view(in, {1, 2, qh, 200}, MUSTAFAR_F32, true);
         const View dropped = make_view(in, {1, 2, qh}, MUSTAFAR_F32, true);
-        if (!q.usable || !sinks.usable || !out.usable || !lse.usable || !weights.usable || !dropped.usable) { return; }
+        if (!q.usable || !sinks.usable || !out.usable || !lse.usable || !weights.usable ||
+            !dropped.usable) {
+            return;
+        }
         mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
         options.flags = in.take(1) % 4;
         options.q_position = number(in, 5);
         options.sliding_window = static_cast<std::uint32_t>(in.take(1));
         const std::uint64_t parts = in.take(1);
-        note(mustafar_attend(&cache, in.take(1) % 2 == 0 ? 1 : in.take(1), layer, &q.tensor, (parts & 1) != 0 ? &sinks.tensor : nullptr,
-                             &options, &out.tensor, (parts & 2) != 0 ? &lse.tensor : nullptr,
-                             (parts & 4) != 0 ? &weights.tensor : nullptr, (parts & 8) != 0 ? &dropped.tensor : nullptr,
-                             &error),
+        const mustafar_cache* both[] = {cache, cache};
+        const std::uint64_t count = in.take(1) % 8 == 0 ? in.take(1) % 3 : 1;
+        note(mustafar_attend(both, count, layer, &q.tensor,
+                             (parts & 1) != 0 ? &sinks.tensor : nullptr, &options, &out.tensor,
+                             (parts & 2) != 0 ? &lse.tensor : nullptr,
+                             (parts & 4) != 0 ? &weights.tensor : nullptr,
+                             (parts & 8) != 0 ? &dropped.tensor : nullptr, &error),
              error, "attend");
         return;
     }
     case 2: {
         const auto side = static_cast<std::uint32_t>(in.take(1) % 3);
         const auto head = static_cast<std::uint32_t>(in.take(1) % 4);
-        if (mustafar_cache_rows(cache, layer, head, &rows, nullptr, &error) != MUSTAFAR_OK) { rows = 3; }
+        if (mustafar_cache_rows(cache, layer, head, &rows, nullptr, &error) != MUSTAFAR_OK) {
+            rows = 3;
+        }
         const auto begin = static_cast<std::uint32_t>(in.take(1) % 4);
         const auto end = static_cast<std::uint32_t>(rows + in.take(1) % 2);
         const std::int64_t d = side == 0 ? dk : dv;
         const View out = make_view(in, {std::int64_t{end} - begin, d}, dtype, true);
-        std::vector<std::uint8_t> bits(std::max<std::size_t>(1, end * static_cast<std::size_t>(d) / 8));
+        std::vector<std::uint8_t> bits(
+            std::max<std::size_t>(1, end * static_cast<std::size_t>(d) / 8));
         if (!out.usable) { return; }
-        note(mustafar_cache_export(cache, layer, head, side, begin, end, &out.tensor, bits.data(), &error), error,
-             "export");
+        note(mustafar_cache_export(cache, layer, head, side, begin, end, &out.tensor, bits.data(),
+                                   &error),
+             error, "export");
         return;
     }
     case 3: {
@@ -173,11 +193,12 @@ void calls_of(Input& in, mustafar_context* context, mustafar_cache* cache, const
         options.keep = static_cast<std::uint32_t>(in.take(1));
         options.of = static_cast<std::uint32_t>(in.take(1));
         const std::uint64_t parts = in.take(1);
-        note(mustafar_cache_prune(cache, layer, MUSTAFAR_ALL, side, begin, begin + static_cast<std::uint32_t>(count),
-                                  &options, (parts & 1) != 0 ? &channel.tensor : nullptr,
-                                  (parts & 2) != 0 ? &token.tensor : nullptr,
-                                  options.method == MUSTAFAR_PRUNE_MASK || (parts & 4) != 0 ? &mask.tensor : nullptr,
-                                  &error),
+        note(mustafar_cache_prune(
+                 cache, layer, MUSTAFAR_ALL, side, begin, begin + static_cast<std::uint32_t>(count),
+                 &options, (parts & 1) != 0 ? &channel.tensor : nullptr,
+                 (parts & 2) != 0 ? &token.tensor : nullptr,
+                 options.method == MUSTAFAR_PRUNE_MASK || (parts & 4) != 0 ? &mask.tensor : nullptr,
+                 &error),
              error, "prune");
         return;
     }
@@ -188,16 +209,20 @@ void calls_of(Input& in, mustafar_context* context, mustafar_cache* cache, const
         const View lse_b = make_view(in, {2, qh}, MUSTAFAR_F32, false);
         const View out = make_view(in, {2, qh, dv}, dtype, true);
         const View lse = make_view(in, {2, qh}, MUSTAFAR_F32, true);
-        if (!out_a.usable || !lse_a.usable || !out_b.usable || !lse_b.usable || !out.usable || !lse.usable) { return; }
-        note(mustafar_merge(context, &out_a.tensor, &lse_a.tensor, &out_b.tensor, &lse_b.tensor, &out.tensor, &lse.tensor,
-                            &error),
+        if (!out_a.usable || !lse_a.usable || !out_b.usable || !lse_b.usable || !out.usable ||
+            !lse.usable) {
+            return;
+        }
+        note(mustafar_merge(context, &out_a.tensor, &lse_a.tensor, &out_b.tensor, &lse_b.tensor,
+                            &out.tensor, &lse.tensor, &error),
              error, "merge");
         return;
     }
     default:
         note(mustafar_cache_compress(cache, MUSTAFAR_ALL, &error), error, "compress");
-        note(mustafar_cache_truncate(cache, static_cast<std::uint32_t>(in.take(1)), in.take(1) % 2, &error), error,
-             "truncate");
+        note(mustafar_cache_truncate(cache, static_cast<std::uint32_t>(in.take(1)), in.take(1) % 2,
+                                     &error),
+             error, "truncate");
         return;
     }
 }
@@ -206,17 +231,24 @@ void calls_of(Input& in, mustafar_context* context, mustafar_cache* cache, const
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static Gate gate;
-    static const char* const recipes[] = {"lean", "k7i2/v9i4/w2", "kdi4c/vdi2/w1", "dense", "kdi4m/v5/w3/s2",
-                                          R"({"schema":"mustafar.recipe","version":1,"window":{"recent":2,"step":4},
+    static const char* const recipes[] = {
+        "lean",
+        "k7i2/v9i4/w2",
+        "kdi4c/vdi2/w1",
+        "dense",
+        "kdi4m/v5/w3/s2",
+        R"({"schema":"mustafar.recipe","version":1,"window":{"recent":2,"step":4},
                                           "k":{"method":"threshold","threshold":0.1},"v":{"bits":4}})"};
     Input in(data, size);
     const RecipePtr recipe = make_recipe(recipes[in.take(1) % std::size(recipes)]);
     mustafar_geometry geometry{};
     geometry.struct_size = sizeof(geometry);
     const std::uint64_t odd = in.take(1);
-    geometry.layers = (odd & 1) != 0 && in.take(1) == 0 ? static_cast<std::uint32_t>(in.take(4)) : 1 + odd % 2;
+    geometry.layers =
+        (odd & 1) != 0 && in.take(1) == 0 ? static_cast<std::uint32_t>(in.take(4)) : 1 + odd % 2;
     geometry.kv_heads = (odd & 2) != 0 ? static_cast<std::uint32_t>(in.take(1) % 4) : 2;
-    geometry.q_heads = (odd & 4) != 0 ? static_cast<std::uint32_t>(in.take(1)) : geometry.kv_heads * 2;
+    geometry.q_heads =
+        (odd & 4) != 0 ? static_cast<std::uint32_t>(in.take(1)) : geometry.kv_heads * 2;
     geometry.head_dim_k = (odd & 8) != 0 ? static_cast<std::uint32_t>(in.take(2)) : 32;
     geometry.head_dim_v = (odd & 16) != 0 ? static_cast<std::uint32_t>(in.take(1) % 33 * 8) : 64;
     geometry.dtype = (odd & 32) != 0 ? static_cast<mustafar_dtype>(in.take(1) % 5) : MUSTAFAR_F16;
@@ -225,10 +257,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     options.flags = odd >> 7;
     mustafar_error error = MUSTAFAR_ERROR_INIT;
     mustafar_cache* made = nullptr;
-    note(mustafar_cache_create(gate.context(), &geometry, recipe.get(), &options, &made, &error), error, "create");
+    note(mustafar_cache_create(gate.context(), &geometry, recipe.get(), &options, &made, &error),
+         error, "create");
     {
         const CachePtr cache(made);
-        for (int i = 0; cache && in.left() && i < 12; ++i) { calls_of(in, gate.context(), cache.get(), geometry); }
+        for (int i = 0; cache && in.left() && i < 12; ++i) {
+            calls_of(in, gate.context(), cache.get(), geometry);
+        }
         if (cache && geometry.layers < 100) {
             const std::string problem = problem_of(gate, cache.get(), {});
             if (!problem.empty()) { fail(problem); }

@@ -42,7 +42,7 @@ struct Packed {
         : side(spec), values(std::move(of)), bitmaps(std::move(kept)),
           images(values.size() / spec.d) {
         if (bitmaps.empty()) { bitmaps.assign(values.size() / 8, 0xFF); }
-        for (RowImage& image : images) { std::memset(&image, 0xA5, sizeof image); }
+        for (RowImage& image : images) { std::memset(static_cast<void*>(&image), 0xA5, sizeof image); }
         std::memset(block, 0xA5, sizeof block);
         pack_ref({&side, store, values, bitmaps, images, block});
     }
