@@ -216,11 +216,11 @@ static const char* const recipes[] = {"mustafar-50",
                                       "\"k\":{\"method\":\"threshold\",\"threshold\":0.3},\"v\":{"
                                       "\"method\":\"channels\",\"keep\":24,\"bits\":8}}"};
 
-static void every_failing_allocation(const char* recipe) {
+static void every_failing_allocation(const char* recipe, uint32_t threads) {
     mustafar_context_options options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
     blob reference = {0};
     int64_t n;
-    options.threads = 1;
+    options.threads = threads;
     for (n = 0; n < 2000; ++n) { /* 0: nothing fails */
         counter counts = {0};
         mustafar_allocator allocator = counting_allocator(&counts);
@@ -418,16 +418,19 @@ static void steady_state(uint32_t caches, uint32_t tokens, uint32_t stride, uint
 /* ---- a workspace refused to one thread of an attend -------------------------------------------------- */
 
 static void attend_writes_nothing_when_a_thread_gets_no_workspace(void) {
-    enum { HEADS = 8, D = 64, SIZE = 16 * HEADS * D };
+    enum { QUERIES = 256, HEADS = 8, D = 64, SIZE = QUERIES * HEADS * D };
     const mustafar_geometry geometry = make_geometry(1, HEADS, HEADS, D, D, MUSTAFAR_F16);
     static float q[SIZE], out[SIZE];
-    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, 16, HEADS, D),
-                          out_view = view(out, MUSTAFAR_F32, 1, 16, HEADS, D);
+    const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, QUERIES, HEADS, D),
+                          out_view = view(out, MUSTAFAR_F32, 1, QUERIES, HEADS, D);
     mustafar_context_options options = MUSTAFAR_CONTEXT_OPTIONS_INIT;
+    mustafar_attend_options at = MUSTAFAR_ATTEND_OPTIONS_INIT;
     int round, refused = 0, written = 0;
     options.threads = 2;
-    fill_rows(q, 1, 0, 16, HEADS, D);
-    for (round = 0; round < 40; ++round) {
+    at.flags = MUSTAFAR_ATTEND_AT; /* long enough that both threads get a share */
+    at.q_position = 1000;
+    fill_rows(q, 1, 0, QUERIES, HEADS, D);
+    for (round = 0; round < 20; ++round) {
         counter counts = {0};
         mustafar_allocator allocator = counting_allocator(&counts);
         mustafar_context* context = NULL;
@@ -436,10 +439,10 @@ static void attend_writes_nothing_when_a_thread_gets_no_workspace(void) {
         int i;
         MUST(mustafar_context_create(&options, &allocator, NULL, &context, ERR));
         list[0] = cache = make_cache(context, geometry, "mustafar-50", 1000, MUSTAFAR_CACHE_AUTO);
-        must_append(cache, 0, 1, 200, 0); /* leaves one workspace behind */
+        must_append(cache, 0, 1, 30, 0); /* packs nothing, so no workspace is there yet */
         for (i = 0; i < SIZE; ++i) { out[i] = 77; }
-        counts.fail_at = -(counts.calls + 1);
-        if (mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, NULL, NULL, NULL, ERR) !=
+        counts.fail_at = -(counts.calls + 2); /* one for all */
+        if (mustafar_attend(list, 1, 0, &q_view, NULL, &at, &out_view, NULL, NULL, NULL, ERR) !=
             MUSTAFAR_OK) {
             ++refused;
             CHECK(last.code == MUSTAFAR_OUT_OF_MEMORY);
@@ -456,9 +459,10 @@ static void attend_writes_nothing_when_a_thread_gets_no_workspace(void) {
 int main(void) {
     size_t i;
     for (i = 0; i < sizeof recipes / sizeof recipes[0]; ++i) {
-        every_failing_allocation(recipes[i]);
+        every_failing_allocation(recipes[i], 1);
         every_quota(recipes[i]);
     }
+    every_failing_allocation("leaner", 2);
     the_quota_is_exact();
     attend_writes_nothing_when_a_thread_gets_no_workspace();
     steady_state(25, 400, 1, 0, 1); /* 10,000 steps, an attend after each */

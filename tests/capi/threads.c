@@ -38,7 +38,7 @@ static const mustafar_cache* shared;
 
 /* Every const call once. The snapshot callbacks write to this thread's own blob. */
 static void ask(answers* a, uint64_t seed) {
-    float* q = malloc(sizeof(float) * Q * HEADS * D);
+    float* q = calloc((size_t)Q * HEADS * D, sizeof *q);
     const mustafar_tensor q_view = view(q, MUSTAFAR_F32, 1, Q, HEADS, D),
                           out_view = view(a->out, MUSTAFAR_F32, 1, Q, HEADS, D);
     const mustafar_tensor lse_view = view(a->lse, MUSTAFAR_F32, 1, Q, HEADS, 0),
@@ -281,13 +281,32 @@ static void results_do_not_depend_on_threads(const char* recipe) {
     free(q);
 }
 
+/* The distribution's oneTBB is not instrumented: the thread sanitizer sees no order between a caller and
+ * TBB's workers and reports every hand-over. Under it contexts have one thread; the 8 are ours. */
+#if defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 int main(void) {
     const_calls_overlap(1, "mustafar-50-int4");
     const_calls_overlap(1, "kivi-2");
-    const_calls_overlap(4, "k32i4m/vdi2/w16/s3");
-    different_caches_are_independent(2);
-    results_do_not_depend_on_threads("dense");
-    results_do_not_depend_on_threads("leaner");
-    results_do_not_depend_on_threads("kivi-4");
+    const_calls_overlap(1, "k32i4m/vdi2/w16/s3");
+    different_caches_are_independent(1);
+    if (SANITIZED) {
+        printf("thread sanitizer: contexts with several threads are not tried\n");
+    } else {
+        const_calls_overlap(4, "k32i4m/vdi2/w16/s3");
+        different_caches_are_independent(2);
+        results_do_not_depend_on_threads("dense");
+        results_do_not_depend_on_threads("leaner");
+        results_do_not_depend_on_threads("kivi-4");
+    }
     return check_summary("capi/threads");
 }

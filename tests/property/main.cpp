@@ -60,44 +60,32 @@ void report(const oracle::Program &program, const oracle::Outcome &first) {
 
 // What a run of full length must have met.
 bool complete(const oracle::Coverage &coverage) {
-    const char *const must[] = {"encoding 1",
-                                "encoding 2",
-                                "encoding 3",
-                                "encoding 4",
-                                "bits 16",
-                                "bits 8",
-                                "bits 4",
-                                "bits 2",
-                                "recipe method 1",
-                                "recipe method 2",
-                                "recipe method 3",
-                                "recipe method 4",
-                                "recipe method 5",
-                                "recipe method 6",
-                                "recipe method 7",
-                                "prune method 0",
-                                "prune method 1",
-                                "prune method 2",
-                                "prune method 3",
-                                "prune method 4",
-                                "prune method 5",
-                                "prune method 6",
-                                "prune method 7",
-                                "prune weights",
-                                "pages shared",
-                                "plan exact",
-                                "no memory: allocator",
-                                "no memory: quota",
-                                "attend at a position",
-                                "attend with softcap",
-                                "attend with sinks",
-                                "attend with drop_mass",
-                                "attend with sliding window",
-                                "attend several caches",
-                                "truncate exact",
-                                "truncate with packed rows kept",
-                                "rows evicted by score",
-                                "damaged snapshots refused"};
+    const char *const must[] = {
+        "prune method 0",
+        "prune method 1",
+        "prune method 2",
+        "prune method 3",
+        "prune method 4",
+        "prune method 5",
+        "prune method 6",
+        "prune method 7",
+        "prune weights",
+        "marks packed",
+        "pages shared",
+        "plan exact",
+        "no memory: allocator",
+        "no memory: quota",
+        "attend at a position",
+        "attend with softcap",
+        "attend with sinks",
+        "attend with drop_mass",
+        "attend with sliding window",
+        "attend several caches",
+        "truncate exact",
+        "truncate with packed rows kept",
+        "rows evicted by score",
+        "damaged snapshots refused",
+    };
     bool all = true;
     const auto need = [&](const std::string &what) {
         if (coverage.seen.count(what) != 0) return;
@@ -105,6 +93,15 @@ bool complete(const oracle::Coverage &coverage) {
         all = false;
     };
     for (const char *what : must) need(what);
+    // Encoding and method pairs that exist, at every width of codes, packed and then read back.
+    constexpr struct {
+        int encoding, method;
+    } pairs[] = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {2, 2}, {2, 5}, {2, 6}, {2, 7}, {3, 1}, {4, 1}};
+    for (const auto &[encoding, method] : pairs)
+        for (const int bits : {16, 8, 4, 2})
+            if (bits != 16 || encoding < 3)
+                need("packed encoding " + std::to_string(encoding) + " method " +
+                     std::to_string(method) + " bits " + std::to_string(bits));
     for (uint32_t kind = 0; kind < oracle::kind_count; ++kind)
         need(std::string("op ") + oracle::kind_name(static_cast<oracle::Kind>(kind)));
     return all;

@@ -101,8 +101,9 @@ class Model {
     void truncate(uint32_t length);
     void reset();
 
-    uint64_t packed_rows = 0, evicted_rows = 0,
-             appended_tokens = 0; // counters of this handle
+    // Counters of this handle.
+    uint64_t packed_rows = 0, evicted_rows = 0, appended_tokens = 0;
+    uint64_t packed_marks = 0; // marked sides of rows among the packed ones
 
   private:
     bool mark_fits(const Head &head, uint32_t side, const Row &row) const;

@@ -234,6 +234,7 @@ void Model::pack(Head &head, uint32_t first, uint32_t count) {
         auto values = decode(recipe, config_->geometry.dtype, x, masks, mu);
         for (uint32_t i = 0; i < count; ++i) {
             rows[i]->value = std::move(values[i]);
+            packed_marks += rows[i]->marked ? 1 : 0;
             rows[i]->marked = false;
         }
     }

@@ -41,12 +41,6 @@ World::World(const Config &chosen, Coverage &seen) : config(chosen), coverage(se
     status = mustafar_recipe_parse(text.data(), text.size(), &recipe, &error);
     REQUIRE(status == MUSTAFAR_OK, "recipe: %s\n%s", error.message, text.c_str());
     check_recipe();
-    for (const HeadRecipe &head : config.heads)
-        for (const SideRecipe &side : head.side) {
-            coverage.count("encoding " + std::to_string(side.encoding()));
-            coverage.count("recipe method " + std::to_string(side.rule.method));
-            coverage.count("bits " + std::to_string(side.bits));
-        }
 }
 
 World::~World() {
@@ -152,8 +146,10 @@ void World::run(const Op &op) {
         say(", allocation %d refused", op.refuse);
         heap.refuse_after(op.refuse);
     }
+    const uint64_t marks = slot(op).model.packed_marks;
     functions[static_cast<uint8_t>(op.kind)](*this, op);
     heap.calm();
+    if (!slots.empty() && slot(op).model.packed_marks > marks) coverage.count("marks packed");
     say(")");
     coverage.count(std::string("op ") + kind_name(op.kind));
     ++steps_;

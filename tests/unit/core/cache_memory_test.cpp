@@ -10,7 +10,7 @@ namespace {
 
 class CacheMemory : public testing::TestWithParam<Kind> {
   protected:
-    CacheMemory() { const Context::Lease workspace(*context); } // kept: its own first refusal apart
+    CacheMemory() { const Context::Lease workspace(*context); } // kept for later calls
     ~CacheMemory() override { EXPECT_EQ(heap.complaint(), ""); }
 
     Cache::Handle create(bool pack = true) {
@@ -51,7 +51,8 @@ class CacheMemory : public testing::TestWithParam<Kind> {
             Cache::Handle fork(nullptr, [](Cache*) {});
             if (forked) { fork = cache->fork(); }
             const std::string before = snapshot(*cache);
-            EXPECT_GE(refuse_each([&] { change(*cache); }, [&] { return snapshot(*cache); }), least);
+            EXPECT_GE(refuse_each([&] { change(*cache); }, [&] { return snapshot(*cache); }),
+                      least);
             EXPECT_EQ(snapshot(*cache), snapshot(*control));
             if (forked) { EXPECT_EQ(snapshot(*fork), before); }
         }
@@ -80,8 +81,10 @@ TEST_P(CacheMemory, Append_ChangesNothingWhenItFails) {
         sequence.append(*cache, 0, 27); // packed in part: the next rows go into that page
         return cache;
     };
-    expect_change(prepare, [&](Cache& cache) { sequence.append(cache, 27, 110); }, 3);
-    expect_change(prepare, [&](Cache& cache) { sequence.append(cache, 0, 27, 110, true); }, 2);
+    expect_change(
+        prepare, [&](Cache& cache) { sequence.append(cache, 27, 110); }, 3);
+    expect_change(
+        prepare, [&](Cache& cache) { sequence.append(cache, 0, 27, 110, true); }, 2);
 }
 
 TEST_P(CacheMemory, AppendBehindEvictions_ChangesNothingWhenItFails) {
@@ -114,7 +117,8 @@ TEST_P(CacheMemory, Compress_ChangesNothingWhenItFails) {
         sequence.append(*cache, 0, 110);
         return cache;
     };
-    expect_change(prepare, [&](Cache& cache) { cache.compress(0); }, 4);
+    expect_change(
+        prepare, [&](Cache& cache) { cache.compress(0); }, 4);
 }
 
 TEST_P(CacheMemory, Prune_ChangesNothingWhenItFails) {
@@ -172,8 +176,8 @@ TEST_P(CacheMemory, ForkAndLoad_TakeNothingWhenTheyFail) {
     EXPECT_EQ(snapshot(*made), bytes);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, CacheMemory, testing::ValuesIn(kinds), [](const auto& info) {
-    std::string name = info.param.name;
+INSTANTIATE_TEST_SUITE_P(Kinds, CacheMemory, testing::ValuesIn(kinds), [](const auto& kind) {
+    std::string name = kind.param.name;
     std::erase_if(name, [](char c) { return c == ' ' || c == ','; });
     return name;
 });

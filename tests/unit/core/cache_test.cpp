@@ -61,7 +61,9 @@ TEST_F(CacheBody, WithoutAuto_OnlyCompressPacksAndThenEveryRowOutside) {
         SCOPED_TRACE(kind.name);
         const auto cache = create(kind, manual);
         sequence.append(*cache, 0, 90);
-        for (const std::uint32_t layer : {0U, 1U}) { EXPECT_EQ(cache->head(layer, 0).body_rows, 0U); }
+        for (const std::uint32_t layer : {0U, 1U}) {
+            EXPECT_EQ(cache->head(layer, 0).body_rows, 0U);
+        }
         cache->compress(1);
         EXPECT_EQ(cache->head(0, 1).body_rows, 0U) << "the other layer";
         EXPECT_EQ(cache->head(1, 1).body_rows, kind.step == 32 ? 64U : 90U - 7U);
@@ -105,7 +107,8 @@ TEST_F(CacheAppend, HalvesInAnyStrides_GiveTheBytesOfPackedFloats) {
             const std::size_t d = static_cast<std::size_t>(array.shape[2]);
             views[side] = array.view();
             bits[side].resize(array.values.size());
-            for (std::size_t i = 0; i < array.values.size(); ++i) { // [head, channel, token] backwards
+            for (std::size_t i = 0; i < array.values.size();
+                 ++i) { // [head, channel, token] backwards
                 array.values[i] = bf16_to_f32(f32_to_bf16(array.values[i]));
                 const std::size_t t = i / (2 * d), h = i / d % 2, c = i % d;
                 bits[side][(h * d + c) * 50 + 49 - t] =
@@ -183,7 +186,9 @@ TEST_F(CacheCommit, TentativeTokens_StayDenseAndThenGiveTheBytesOfPlainOnes) {
         EXPECT_EQ(cache->head(1, 0).body_rows, kind.step == 32 ? 0U : 23U);
         const auto again = create(kind);
         sequence.append(*again, 0, 30);
-        for (const std::uint32_t layer : {0U, 1U}) { sequence.append(*again, layer, 30, 120, true); }
+        for (const std::uint32_t layer : {0U, 1U}) {
+            sequence.append(*again, layer, 30, 120, true);
+        }
         again->commit(0);
         EXPECT_EQ(again->layer(1).tentative, 90U) << "the other layer";
         again->commit(MUSTAFAR_ALL);
@@ -198,7 +203,8 @@ struct Change {
 };
 const std::vector<Change> changes = {
     {"append", [](Cache& cache, const Sequence& s) { s.append(cache, 100, 200); }},
-    {"append tentative", [](Cache& cache, const Sequence& s) { s.append(cache, 0, 100, 120, true); }},
+    {"append tentative",
+     [](Cache& cache, const Sequence& s) { s.append(cache, 0, 100, 120, true); }},
     {"compress, append",
      [](Cache& cache, const Sequence& s) {
          cache.compress(MUSTAFAR_ALL);
@@ -371,8 +377,8 @@ void expect_same_bytes(const mustafar_bytes& got, const mustafar_bytes& planned)
 }
 
 TEST_F(CacheBytes, Plan_IsWhatStatsSayAndWhatTheAllocatorHandedOut) {
-    const CacheOptions all_options[] = {{300, 0, true}, {300, 0, false}, {300, 200, true},
-                                        {301, 301, false}};
+    const CacheOptions all_options[] = {
+        {300, 0, true}, {300, 0, false}, {300, 200, true}, {301, 301, false}};
     for (const std::uint32_t d : {32U, 64U, 80U, 128U}) {
         const Geometry g{1, 2, 2, d, d == 80 ? 96 : d, Dtype::bf16};
         const Sequence tokens(g, 300);
@@ -389,7 +395,8 @@ TEST_F(CacheBytes, Plan_IsWhatStatsSayAndWhatTheAllocatorHandedOut) {
                     const mustafar_bytes planned = plan(*recipe, g, options, n, MUSTAFAR_ALL);
                     ASSERT_EQ(planned.exact, 1U);
                     expect_same_bytes(cache->bytes(MUSTAFAR_ALL, MUSTAFAR_ALL), planned);
-                    expect_same_bytes(cache->bytes(0, MUSTAFAR_ALL), plan(*recipe, g, options, n, 0));
+                    expect_same_bytes(cache->bytes(0, MUSTAFAR_ALL),
+                                      plan(*recipe, g, options, n, 0));
                     ASSERT_EQ(planned.total, cache_bytes(*context) - before);
                     if (HasFatalFailure()) { return; }
                 }
@@ -405,10 +412,12 @@ TEST_F(CacheBytes, PlanOfRaggedRows_IsNeverBelowAndSaysSo) {
         for (const std::uint32_t n : plan_tokens) {
             sequence.append(*cache, std::exchange(length, n), n);
             SCOPED_TRACE(std::string(kind.name) + " at " + std::to_string(n));
-            const mustafar_bytes planned = plan(*kind.recipe(), geometry, automatic, n, MUSTAFAR_ALL);
+            const mustafar_bytes planned =
+                plan(*kind.recipe(), geometry, automatic, n, MUSTAFAR_ALL);
             const mustafar_bytes got = cache->bytes(MUSTAFAR_ALL, MUSTAFAR_ALL);
             EXPECT_EQ(got.total, cache_bytes(*context));
-            EXPECT_EQ(planned.exact, is_fixed(*cache) || cache->head(0, 0).body_rows == 0 ? 1U : 0U);
+            EXPECT_EQ(planned.exact,
+                      is_fixed(*cache) || cache->head(0, 0).body_rows == 0 ? 1U : 0U);
             EXPECT_GE(planned.total, got.total);
             if (planned.exact == 1) { expect_same_bytes(got, planned); }
         }
@@ -421,8 +430,7 @@ TEST_F(CacheBytes, HeadsAndLayers_AddUpToTheWhole) {
     sequence.append(*cache, 1, 0, 20);
     std::uint64_t layers = 0;
     for (const std::uint32_t layer : {0U, 1U}) {
-        const std::uint64_t heads =
-            cache->bytes(layer, 0).total + cache->bytes(layer, 1).total;
+        const std::uint64_t heads = cache->bytes(layer, 0).total + cache->bytes(layer, 1).total;
         EXPECT_EQ(cache->bytes(layer, MUSTAFAR_ALL).total, heads + sizeof(LayerState));
         layers += cache->bytes(layer, MUSTAFAR_ALL).total;
     }

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -195,15 +197,17 @@ struct Kind {
     Window window() const { return {5, 2, step}; }
     std::shared_ptr<const Recipe> recipe() const { return recipe_of(sides, window()); }
 };
+inline void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.name; }
 inline const std::vector<Kind> kinds = {
     {"dense", R"("k":{},"v":{})", 8},
     {"fixed", R"("k":{"keep":"3/8","bits":4},"v":{"keep":"1/2"})", 8},
     {"centred", R"("k":{"keep":25,"bits":4,"centre":"mean"},"v":{"bits":2})", 4},
     {"grouped", R"("k":{"bits":4,"group":32},"v":{"bits":8,"group":32})", 16},
-    {"channels", R"("k":{"method":"channels","keep":20},"v":{"method":"channels","keep":9,"bits":8})",
-     8},
+    {"channels",
+     R"("k":{"method":"channels","keep":20},"v":{"method":"channels","keep":9,"bits":8})", 8},
     {"ragged",
-     R"("k":{"method":"threshold","threshold":2,"bits":4},"v":{"method":"threshold","threshold":1})",
+     R"("k":{"method":"threshold","threshold":2,"bits":4},)"
+     R"("v":{"method":"threshold","threshold":1})",
      8},
     {"ragged V", R"("k":{"keep":"1/2"},"v":{"method":"channel_topk","keep":10,"bits":2})", 8},
     {"channel axis", R"("k":{"bits":4,"axis":"channel"},"v":{"bits":4})", 32},

@@ -62,14 +62,15 @@ struct Softmax {
 
     Softmax(const Cache& cache, const Array& k, const Array& v, const float* q,
             std::int64_t q_position, const Options& options, std::size_t q_head) {
-        const std::size_t dk = k.shape[1], dv = v.shape[1], kv_head = q_head / cache.geometry().group();
+        const std::size_t dk = k.shape[1], dv = v.shape[1],
+                          kv_head = q_head / cache.geometry().group();
         const auto positions = positions_of(cache, 0, static_cast<std::uint32_t>(kv_head));
         const double sink = options.sinks.empty() ? -infinity : double{options.sinks[q_head]};
         double most = sink;
         for (std::size_t r = 0; r < positions.size(); ++r) {
             const std::int64_t behind = q_position - positions[r];
-            const bool sees = behind >= 0 && (options.sliding_window == 0 ||
-                                              behind < options.sliding_window);
+            const bool sees =
+                behind >= 0 && (options.sliding_window == 0 || behind < options.sliding_window);
             double s = 0.0;
             for (std::size_t c = 0; c < dk; ++c) { s += double{q[c]} * k.values[r * dk + c]; }
             s *= options.scale;
@@ -292,29 +293,30 @@ TEST_F(Attend, DropMass_LeavesOutRowsNoHeadOfTheGroupNeedsAndCertifiesIt) {
         std::vector<Softmax> all;
         for_each_query({cache.get()}, q, options,
                        [&](const Softmax& want, auto...) { all.push_back(want); });
-        for_each_query({cache.get()}, q, options, [&](const Softmax& want, std::size_t at,
-                                                      std::size_t, std::size_t h, const Array& v) {
-            const double dropped = got.dropped.values[at];
-            double left_out = 0.0; // weights no head of the group needs
-            for (std::size_t r = 0; r < want.weights.size(); ++r) {
-                bool needed = false;
-                for (const std::size_t head : {h / 2 * 2, h / 2 * 2 + 1}) {
-                    const Softmax& one = all[head * 4 + at / 4]; // heads outermost
-                    needed |= one.weights[r] * one.seen >= eps;
+        for_each_query(
+            {cache.get()}, q, options,
+            [&](const Softmax& want, std::size_t at, std::size_t, std::size_t h, const Array& v) {
+                const double dropped = got.dropped.values[at];
+                double left_out = 0.0; // weights no head of the group needs
+                for (std::size_t r = 0; r < want.weights.size(); ++r) {
+                    bool needed = false;
+                    for (const std::size_t head : {h / 2 * 2, h / 2 * 2 + 1}) {
+                        const Softmax& one = all[head * 4 + at / 4]; // heads outermost
+                        needed |= one.weights[r] * one.seen >= eps;
+                    }
+                    left_out += needed ? 0.0 : want.weights[r];
                 }
-                left_out += needed ? 0.0 : want.weights[r];
-            }
-            ASSERT_GE(dropped, left_out * (1 - 1e-4)) << "an upper bound";
-            ASSERT_NEAR(dropped, left_out, 1e-4 * left_out + 1e-30);
-            ASSERT_LE(dropped, eps);
-            most_dropped = std::max(most_dropped, dropped);
-            float largest = 0.0F;
-            for (const float x : v.values) { largest = std::max(largest, std::fabs(x)); }
-            for (std::size_t c = 0; c < want.out.size(); ++c) {
-                ASSERT_LE(std::fabs(got.out.values[at * want.out.size() + c] - want.out[c]),
-                          dropped * largest + 1e-5);
-            }
-        });
+                ASSERT_GE(dropped, left_out * (1 - 1e-4)) << "an upper bound";
+                ASSERT_NEAR(dropped, left_out, 1e-4 * left_out + 1e-30);
+                ASSERT_LE(dropped, eps);
+                most_dropped = std::max(most_dropped, dropped);
+                float largest = 0.0F;
+                for (const float x : v.values) { largest = std::max(largest, std::fabs(x)); }
+                for (std::size_t c = 0; c < want.out.size(); ++c) {
+                    ASSERT_LE(std::fabs(got.out.values[at * want.out.size() + c] - want.out[c]),
+                              dropped * largest + 1e-5);
+                }
+            });
         if (eps == 0.1) {
             EXPECT_GT(most_dropped, 1e-3) << "some rows do not matter";
             EXPECT_NE(got.out.values, exact.out.values);
@@ -330,7 +332,9 @@ TEST_F(Attend, QueriesAndResultsInHalvesAndAnyStrides_AreReadAndWrittenWhereThey
     const std::size_t rows = 3 * 4;
     std::vector<std::uint16_t> halves(rows * 64), out(rows * 32); // channels outermost
     for (std::size_t i = 0; i < rows; ++i) {
-        for (std::size_t c = 0; c < 64; ++c) { halves[c * rows + i] = f32_to_bf16(q.values[i * 64 + c]); }
+        for (std::size_t c = 0; c < 64; ++c) {
+            halves[c * rows + i] = f32_to_bf16(q.values[i * 64 + c]);
+        }
     }
     mustafar_tensor q_view = q.view(), out_view = want.out.view();
     q_view.data = halves.data();

@@ -128,7 +128,9 @@ TEST(Merge, HalvesAndAnyStrides_AreReadAndWrittenWhereTheyLie) {
     // a as f16, channels outermost; the result as bf16 in every second place.
     std::vector<std::uint16_t> halves(48), out(96, 0xFFFF);
     for (std::size_t q = 0; q < 6; ++q) {
-        for (std::size_t c = 0; c < 8; ++c) { halves[c * 6 + q] = f32_to_f16(a.out.values[q * 8 + c]); }
+        for (std::size_t c = 0; c < 8; ++c) {
+            halves[c * 6 + q] = f32_to_f16(a.out.values[q * 8 + c]);
+        }
     }
     mustafar_tensor a_out = a.out.view();
     a_out.data = halves.data();

@@ -22,12 +22,12 @@ SideSpec side_of(Encoding encoding, std::uint16_t d, std::uint16_t keep, std::ui
     return side;
 }
 const std::vector<SideSpec> quantized = {
-    side_of(Encoding::exact, 128, 40, 4),       side_of(Encoding::exact, 80, 25, 2),
-    side_of(Encoding::exact, 40, 39, 8),        side_of(Encoding::exact, 256, 256, 4),
-    side_of(Encoding::exact, 32, 1, 8),         side_of(Encoding::grouped, 128, 128, 4, 32),
+    side_of(Encoding::exact, 128, 40, 4),        side_of(Encoding::exact, 80, 25, 2),
+    side_of(Encoding::exact, 40, 39, 8),         side_of(Encoding::exact, 256, 256, 4),
+    side_of(Encoding::exact, 32, 1, 8),          side_of(Encoding::grouped, 128, 128, 4, 32),
     side_of(Encoding::grouped, 256, 256, 2, 64), side_of(Encoding::grouped, 64, 64, 8, 32),
-    side_of(Encoding::channel, 64, 64, 4),      side_of(Encoding::channel, 40, 40, 2),
-    side_of(Encoding::ragged, 64, 0, 4),        side_of(Encoding::ragged, 40, 0, 2),
+    side_of(Encoding::channel, 64, 64, 4),       side_of(Encoding::channel, 40, 40, 2),
+    side_of(Encoding::ragged, 64, 0, 4),         side_of(Encoding::ragged, 40, 0, 2),
 };
 
 struct Packed {
@@ -42,7 +42,9 @@ struct Packed {
         : side(spec), values(std::move(of)), bitmaps(std::move(kept)),
           images(values.size() / spec.d) {
         if (bitmaps.empty()) { bitmaps.assign(values.size() / 8, 0xFF); }
-        for (RowImage& image : images) { std::memset(static_cast<void*>(&image), 0xA5, sizeof image); }
+        for (RowImage& image : images) {
+            std::memset(static_cast<void*>(&image), 0xA5, sizeof image);
+        }
         std::memset(block, 0xA5, sizeof block);
         pack_ref({&side, store, values, bitmaps, images, block});
     }
@@ -63,7 +65,9 @@ struct Packed {
     std::uint16_t half(const std::uint8_t* at) const {
         return static_cast<std::uint16_t>(at[0] | at[1] << 8U);
     }
-    std::uint16_t scale(const std::uint8_t* meta, std::size_t i) const { return half(meta + 4 * i); }
+    std::uint16_t scale(const std::uint8_t* meta, std::size_t i) const {
+        return half(meta + 4 * i);
+    }
     std::uint16_t zero(const std::uint8_t* meta, std::size_t i) const {
         return half(meta + 4 * i + 2);
     }
@@ -180,11 +184,18 @@ TEST(PackRule, AnyValuesOfAnySide_AreQuantizedOverWhatIsKept) {
     }
 }
 
-TEST(PackRule, LevelsHalfwayBetweenCodes_GoToTheEvenOne) {
-    const Packed packed = pack_row({0, 0.5F, 1.5F, 2.5F, 3.5F, 13.5F, 14.5F, 15});
-    const std::uint32_t codes[] = {0, 0, 2, 2, 4, 14, 14, 15};
-    EXPECT_EQ(packed.scale(packed.images[0].meta, 0), 0x3C00) << "one";
-    for (std::size_t i = 0; i < 8; ++i) { EXPECT_EQ(packed.code(0, i), codes[i]) << i; }
+// A product with 1 / scale would miss ties that the division hits.
+TEST(PackRule, LevelsHalfwayBetweenCodes_GoToTheEvenOneAtAnyScale) {
+    for (std::uint16_t scale = 0x3800; scale < 0x3C00; ++scale) {
+        const float s = f16_to_f32(scale);
+        std::vector<float> values = {0.0F, 15.0F * s};
+        for (int i = 0; i < 15; ++i) { values.push_back((static_cast<float>(i) + 0.5F) * s); }
+        const Packed packed = pack_row(values);
+        ASSERT_EQ(packed.scale(packed.images[0].meta, 0), scale);
+        for (std::uint32_t i = 0; i < 15; ++i) {
+            ASSERT_EQ(packed.code(0, i + 2), i + i % 2) << i << " and a half at scale " << s;
+        }
+    }
 }
 
 TEST(PackRule, Zero_IsTheSmallestValueRoundedAndItsErrorClampsCodes) {
@@ -314,14 +325,17 @@ TEST_F(Unpack, EveryElement_IsTheCentrePlusZeroPlusCodeTimesScaleExactly) {
                     double expected = mu;
                     const bool kept = bit_at(packed.bitmaps.data(), row * side.d + c);
                     if (kept && side.bits == 16) {
-                        expected += double{f16_to_f32(packed.half(packed.images[row].codes + 2 * index))};
+                        expected +=
+                            double{f16_to_f32(packed.half(packed.images[row].codes + 2 * index))};
                     } else if (kept) {
                         const bool block = side.encoding == Encoding::channel;
                         const auto* meta = block ? packed.block : packed.images[row].meta;
-                        const std::size_t pair =
-                            block ? c : side.group != 0 ? index / side.group : 0;
-                        expected += double{f16_to_f32(packed.zero(meta, pair))} +
-                                    packed.code(row, index) * double{f16_to_f32(packed.scale(meta, pair))};
+                        const std::size_t pair = block             ? c
+                                                 : side.group != 0 ? index / side.group
+                                                                   : 0;
+                        expected +=
+                            double{f16_to_f32(packed.zero(meta, pair))} +
+                            packed.code(row, index) * double{f16_to_f32(packed.scale(meta, pair))};
                     }
                     index += kept ? 1 : 0;
                     ASSERT_EQ(got[at], expected) << "row " << row << " channel " << c;
