@@ -13,7 +13,7 @@ int main(void) {
     static float k[TOKENS * KV_HEADS * D], v[TOKENS * KV_HEADS * D], q[Q_HEADS * D],
         out[Q_HEADS * D];
     for (int i = 0; i < TOKENS * KV_HEADS * D; ++i)
-        k[i] = (float)rand() / RAND_MAX - 0.5f, v[i] = (float)rand() / RAND_MAX;
+        k[i] = (float)rand() / (float)RAND_MAX - 0.5f, v[i] = (float)rand() / (float)RAND_MAX;
     for (int i = 0; i < Q_HEADS * D; ++i) q[i] = k[i]; /* looks like tokens 0..3 */
 
     mustafar_error error = MUSTAFAR_ERROR_INIT;

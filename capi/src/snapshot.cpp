@@ -31,7 +31,13 @@ LoadRequest read_request(mustafar_context* context, const mustafar_geometry* geo
     if (geometry != nullptr) { request.geometry = read_geometry(geometry); }
     if (recipe != nullptr) { request.recipe = recipe->recipe; }
     if (model_id != nullptr) { request.model_id = read_model_id(model_id); }
-    if (options != nullptr) { request.options = read_cache_options(options); }
+    if (options != nullptr) {
+        request.options = read_cache_options(options);
+        if (request.options->max_tokens > 0x7FFFFFFFU) {
+            refuse("options.max_tokens = " + std::to_string(request.options->max_tokens) +
+                   " is out of range; give 0 (as saved) .. 2147483647");
+        }
+    }
     return request;
 }
 

@@ -176,6 +176,7 @@ Page* build_ragged_page(Pool& pool, const HeadSpec& head, std::span<const RowIma
             continue;
         }
         for (std::uint32_t slot = 0; slot < rows.size(); ++slot) {
+            if (rows[slot].count == 0) { continue; } // a hole that an eviction left
             store_row(head.side(side), arrays, slot, rows[slot]);
         }
     }

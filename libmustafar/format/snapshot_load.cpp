@@ -122,7 +122,12 @@ void SnapshotReader::read_geometry() {
                                            (options_.automatic ? "with" : "without") + " AUTO");
     }
     if (request_.options->max_tokens != 0) { options_.max_tokens = request_.options->max_tokens; }
-    options_.reserve_tokens = std::min(request_.options->reserve_tokens, options_.max_tokens);
+    options_.reserve_tokens = request_.options->reserve_tokens;
+    if (options_.reserve_tokens > options_.max_tokens) {
+        throw Error(MUSTAFAR_INVALID_ARGUMENT,
+                    "options.reserve_tokens = " + std::to_string(options_.reserve_tokens) +
+                        " exceeds max_tokens = " + std::to_string(options_.max_tokens));
+    }
 }
 
 void SnapshotReader::read_recipe() {
@@ -202,7 +207,10 @@ void SnapshotReader::read_head(Cache& cache, HeadState& head, const LayerState& 
     if (body > 0 && dense < cache.window_.sink) {
         in_.corrupt("a body stands behind fewer than sink rows");
     }
-    if (!positions && head.evicted != 0) { in_.corrupt("evicted rows without positions"); }
+    if (positions != (head.evicted != 0)) {
+        in_.corrupt(positions ? "positions, but no row was evicted"
+                              : "evicted rows without positions");
+    }
     const bool given = head.spec.k.centre_at >= 0;
     const bool centre = (flags & head_has_centre) != 0;
     if (centre && !head.spec.k.centred) { in_.corrupt("a centre, but the recipe has none"); }
@@ -387,7 +395,9 @@ void SnapshotReader::check_affine(const std::byte* pairs, std::size_t count) {
         std::uint16_t pair[2];
         std::memcpy(pair, pairs + i * 4, 4);
         const float scale = f16_to_f32(pair[0]);
-        if (!std::isfinite(scale) || std::signbit(scale) || !std::isfinite(f16_to_f32(pair[1]))) {
+        const bool negative_zero = pair[0] == 0x8000U || pair[1] == 0x8000U; // never written
+        if (!std::isfinite(scale) || scale < 0.0F || negative_zero ||
+            !std::isfinite(f16_to_f32(pair[1]))) {
             in_.corrupt("a scale or zero is out of range");
         }
     }

@@ -25,9 +25,10 @@ Affine fit(const std::vector<float>& values, std::uint32_t bits) {
     if (values.empty()) { return {}; }
     const auto [lo, hi] = std::minmax_element(values.begin(), values.end());
     const auto levels = static_cast<float>((1U << bits) - 1U);
+    // No -0: the bytes must not depend on the order in which a minimum or maximum is found.
     const std::uint16_t zero = f32_to_f16(*lo);
-    // -0 is written as +0, so that the bytes do not depend on the order in which a minimum is found.
-    return {f32_to_f16((*hi - *lo) / levels), zero == 0x8000U ? std::uint16_t{0} : zero};
+    const std::uint16_t scale = f32_to_f16(std::fabs(*hi - *lo) / levels);
+    return {scale, zero == 0x8000U ? std::uint16_t{0} : zero};
 }
 
 std::uint32_t encode(float value, const Affine& affine, std::uint32_t bits) {

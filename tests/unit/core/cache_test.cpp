@@ -256,6 +256,28 @@ TEST_F(CacheFork, AChangeOfParentOrChild_LeavesTheOtherByteIdentical) {
     }
 }
 
+TEST_F(CacheFork, ParentAndChildThatGoOnDifferently_AreEachAsIfAlone) {
+    for (const Kind& kind : kinds) {
+        SCOPED_TRACE(kind.name);
+        const auto parent = create(kind);
+        sequence.append(*parent, 0, 55); // the last page is not full
+        const auto child = parent->fork();
+        const std::uint32_t from[] = {60, 160}; // what each of them appends
+        for (int part = 0; part < 3; ++part) {  // in turns
+            for (const int which : {0, 1}) {
+                const std::uint32_t at = from[which] + 20U * static_cast<std::uint32_t>(part);
+                sequence.append(which == 0 ? *parent : *child, at, at + 20);
+            }
+        }
+        for (const int which : {0, 1}) {
+            const auto alone = create(kind);
+            sequence.append(*alone, 0, 55);
+            sequence.append(*alone, from[which], from[which] + 60);
+            EXPECT_EQ(snapshot(which == 0 ? *parent : *child), snapshot(*alone));
+        }
+    }
+}
+
 TEST_F(CacheFork, Pages_AreSharedUntilOneIsWritten) {
     const auto parent = create(kinds[1]);
     sequence.append(*parent, 0, 0, 7 + 48); // a page and a half in each head of layer 0
