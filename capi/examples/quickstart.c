@@ -24,8 +24,8 @@ int main(void) {
     mustafar_cache_options options = MUSTAFAR_CACHE_OPTIONS_INIT;
     options.max_tokens = 4096;
     TRY(mustafar_context_create(NULL, NULL, NULL, &context, &error));
-    TRY(mustafar_recipe_parse("lean", 4, &recipe,
-                              &error)); /* K: half of it at 4 bits, V: all at 2 */
+    /* lean: half of every key at 4 bits, all of every value at 2 */
+    TRY(mustafar_recipe_parse("lean", 4, &recipe, &error));
     TRY(mustafar_cache_create(context, &geometry, recipe, &options, &cache, &error));
 
     mustafar_tensor k_view =

@@ -18,9 +18,7 @@ constexpr std::int64_t most_queries = std::int64_t{1} << 24;
 void read_options(const mustafar_attend_options* options, AttendRequest& request,
                   std::uint32_t d_k) {
     mustafar_attend_options given{};
-    if (options != nullptr) {
-        given = read_struct(options, sizeof(mustafar_attend_options), "options");
-    }
+    if (options != nullptr) { given = read_struct(options, "options"); }
     check_flags(given.flags, MUSTAFAR_ATTEND_AT, "options.flags");
     require_zero(given.reserved[0] | given.reserved[1], "options.reserved");
     const auto check = [](const char* name, float value, float most) {

@@ -115,12 +115,8 @@ mustafar_status mustafar_cache_describe(const mustafar_cache* cache,
     return guard("mustafar_cache_describe", error, [&] {
         require(cache, "cache");
         const Cache& c = *cache->cache;
-        if (out_geometry != nullptr) {
-            check_output(out_geometry, sizeof(mustafar_geometry), "out_geometry");
-        }
-        if (out_options != nullptr) {
-            check_output(out_options, sizeof(mustafar_cache_options), "out_options");
-        }
+        if (out_geometry != nullptr) { check_output(out_geometry, "out_geometry"); }
+        if (out_options != nullptr) { check_output(out_options, "out_options"); }
         const Geometry& g = c.geometry();
         if (out_geometry != nullptr) {
             write_struct(out_geometry,
@@ -142,7 +138,7 @@ mustafar_status mustafar_cache_bytes(const mustafar_cache* cache, uint32_t layer
         require(cache, "cache");
         check_layer(cache->cache->geometry(), layer, true);
         check_kv_head(cache->cache->geometry(), kv_head, true);
-        check_output(out, sizeof(mustafar_bytes), "out");
+        check_output(out, "out");
         write_struct(out, cache->cache->bytes(layer, kv_head));
     });
 }
@@ -151,7 +147,7 @@ mustafar_status mustafar_cache_get_stats(const mustafar_cache* cache, mustafar_c
                                          mustafar_error* error) {
     return guard("mustafar_cache_get_stats", error, [&] {
         require(cache, "cache");
-        check_output(out, sizeof(mustafar_cache_stats), "out");
+        check_output(out, "out");
         write_struct(out, collect_stats(*cache->cache));
     });
 }
@@ -161,7 +157,7 @@ mustafar_status mustafar_plan(const mustafar_recipe* recipe, const mustafar_geom
                               uint32_t layer, mustafar_bytes* out, mustafar_error* error) {
     return guard("mustafar_plan", error, [&] {
         require(recipe, "recipe");
-        check_output(out, sizeof(mustafar_bytes), "out");
+        check_output(out, "out");
         const Geometry shape = read_geometry(geometry);
         check_layer(shape, layer, true);
         write_struct(out, plan(*recipe->recipe, shape, read_cache_options(options), tokens, layer));

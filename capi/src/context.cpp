@@ -14,7 +14,7 @@ ContextSettings read_settings(const mustafar_context_options* options,
                               const mustafar_allocator* allocator, const mustafar_log_hook* log) {
     ContextSettings settings;
     if (options != nullptr) {
-        const auto given = read_struct(options, sizeof(mustafar_context_options), "options");
+        const auto given = read_struct(options, "options");
         check_flags(given.flags, MUSTAFAR_CONTEXT_REFUSE_REF, "options.flags");
         require_zero(given.reserved, "options.reserved");
         if (given.threads > 1024) {
@@ -30,14 +30,14 @@ ContextSettings read_settings(const mustafar_context_options* options,
         settings.backend = given.backend;
     }
     if (allocator != nullptr) {
-        settings.allocator = read_struct(allocator, sizeof(mustafar_allocator), "allocator");
+        settings.allocator = read_struct(allocator, "allocator");
         require_zero(settings.allocator.reserved, "allocator.reserved");
         if (settings.allocator.allocate == nullptr || settings.allocator.release == nullptr) {
             refuse("allocator.allocate and allocator.release must both be given");
         }
     }
     if (log != nullptr) {
-        settings.log = read_struct(log, sizeof(mustafar_log_hook), "log");
+        settings.log = read_struct(log, "log");
         if (settings.log.write == nullptr) {
             refuse("log.write = NULL; give a function, or no log at all");
         }
@@ -67,7 +67,7 @@ mustafar_status mustafar_context_kernel(const mustafar_context* context, const c
     return guard("mustafar_context_kernel", error, [&] {
         require(context, "context");
         require(op, "op");
-        check_output(out, sizeof(mustafar_kernel_info), "out");
+        check_output(out, "out");
         std::string known;
         for (const KernelRow& row : context->context->kernels().rows) {
             if (std::string(op) == row.op) { return write_struct(out, kernel_info(row)); }
@@ -81,7 +81,7 @@ mustafar_status mustafar_context_get_stats(const mustafar_context* context,
                                            mustafar_context_stats* out, mustafar_error* error) {
     return guard("mustafar_context_get_stats", error, [&] {
         require(context, "context");
-        check_output(out, sizeof(mustafar_context_stats), "out");
+        check_output(out, "out");
         const Context& c = *context->context;
         mustafar_context_stats stats{};
         stats.threads = c.threads();

@@ -10,7 +10,7 @@ namespace mustafar::capi {
 
 Geometry read_geometry(const mustafar_geometry* geometry) {
     require(geometry, "geometry");
-    const mustafar_geometry given = read_struct(geometry, sizeof(mustafar_geometry), "geometry");
+    const mustafar_geometry given = read_struct(geometry, "geometry");
     require_zero(given.reserved, "geometry.reserved");
     Geometry read{given.layers,     given.q_heads,    given.kv_heads,
                   given.head_dim_k, given.head_dim_v, static_cast<Dtype>(given.dtype)};
@@ -20,8 +20,7 @@ Geometry read_geometry(const mustafar_geometry* geometry) {
 
 CacheOptions read_cache_options(const mustafar_cache_options* options) {
     require(options, "options");
-    const mustafar_cache_options given =
-        read_struct(options, sizeof(mustafar_cache_options), "options");
+    const mustafar_cache_options given = read_struct(options, "options");
     check_flags(given.flags, MUSTAFAR_CACHE_AUTO, "options.flags");
     return {given.max_tokens, given.reserve_tokens, (given.flags & MUSTAFAR_CACHE_AUTO) != 0};
 }

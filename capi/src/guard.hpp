@@ -11,6 +11,7 @@
 
 #include "core/error.hpp"
 #include "mustafar/types.h"
+#include "released.hpp"
 
 namespace mustafar::capi {
 
@@ -56,7 +57,9 @@ void require(const T* pointer, const char* name) {
 // Reads a caller's struct of any age into ours: missing fields are zero; fields we do not know must
 // be zero. `least` is the size of its first release.
 template <typename T>
-T read_struct(const T* given, std::size_t least, const char* name) {
+T read_struct(const T* given, const char* name) {
+    constexpr std::size_t least = released_size<T>;
+    static_assert(least > 0 && least <= sizeof(T));
     T read{};
     const std::size_t size = given->struct_size;
     if (size < least || size > 65536) {
@@ -80,7 +83,9 @@ T read_struct(const T* given, std::size_t least, const char* name) {
 // Checks an output struct before work is done; `write_struct` fills it up to the caller's size
 // afterwards.
 template <typename T>
-void check_output(const T* out, std::size_t least, const char* name) {
+void check_output(const T* out, const char* name) {
+    constexpr std::size_t least = released_size<T>;
+    static_assert(least > 0 && least <= sizeof(T));
     require(out, name);
     if (out->struct_size < least || out->struct_size > 65536) {
         refuse(std::string(name) + ".struct_size = " + std::to_string(out->struct_size) +

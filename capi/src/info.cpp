@@ -75,7 +75,7 @@ size_t mustafar_kernel_count(void) { return kernel_rows().size(); }
 
 mustafar_status mustafar_kernel_at(size_t index, mustafar_kernel_info* out, mustafar_error* error) {
     return guard("mustafar_kernel_at", error, [&] {
-        check_output(out, sizeof(mustafar_kernel_info), "out");
+        check_output(out, "out");
         const auto rows = kernel_rows();
         if (index >= rows.size()) {
             refuse("index = " + std::to_string(index) + " is out of range; give 0.." +

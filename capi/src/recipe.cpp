@@ -43,7 +43,7 @@ mustafar_status mustafar_recipe_side(const mustafar_recipe* recipe,
                                      mustafar_error* error) {
     return guard("mustafar_recipe_side", error, [&] {
         require(recipe, "recipe");
-        check_output(out, sizeof(mustafar_side_info), "out");
+        check_output(out, "out");
         const Geometry shape = read_geometry(geometry);
         check_layer(shape, layer, false);
         check_kv_head(shape, kv_head, false);

@@ -12,9 +12,11 @@ void attend(const AttendRequest& request) {
     std::atomic<std::uint64_t> spent{0};
     {
         const Stopwatch watch(spent);
-        context.parallel_for(request.caches.size() * heads, [&](std::size_t item) {
+        const std::size_t items = request.caches.size() * heads;
+        Context::Leases leases(context, items);
+        context.parallel_for(items, [&](std::size_t item) {
             const Cache& cache = *request.caches[item / heads];
-            const Context::Lease lease(context);
+            const Context::Leases::Loan lease(leases);
             AttendArgs args = request.args;
             args.cache = static_cast<std::int64_t>(item / heads);
             args.kv_head = static_cast<std::uint32_t>(item % heads);

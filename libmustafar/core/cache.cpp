@@ -162,6 +162,9 @@ Cache::Handle Cache::create(std::shared_ptr<Context> context, const Geometry& ge
                             std::shared_ptr<const Recipe> recipe, const CacheOptions& options) {
     Handle cache = allocate(std::move(context), geometry, std::move(recipe), options);
     for (HeadState& head : cache->heads_) { cache->fill_reserve(head); }
+    if (options.reserve_tokens > 0) { // packing must not run out of scratch either
+        const Context::Leases workspaces(*cache->context_, geometry.kv_heads);
+    }
     return cache;
 }
 

@@ -43,7 +43,8 @@ struct Stage {
     std::uint32_t replacement_rows = 0;
     std::uint32_t in_place_rows = 0; // written behind the rows of the head's last page
     std::uint32_t pages = 0;
-    std::uint32_t rows = 0; // taken from the dense tail into the body
+    std::uint32_t from_reserve = 0; // the first of them came from the head's reserve
+    std::uint32_t rows = 0;         // taken from the dense tail into the body
     Buffer<PageRef> table;
     Buffer<std::uint16_t> window;
     std::uint32_t window_slots = 0;
@@ -167,13 +168,16 @@ class Cache {
     std::uint32_t rows_to_pack(const HeadState& head, std::uint32_t dense_committed,
                                bool manual) const;
     void stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t rows,
-                    const Incoming* incoming);
+                    const Incoming* incoming, std::byte* work);
     void stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count,
                      PackScratch& scratch);
     void survivors(HeadState& head, Side side, std::uint32_t first, std::uint32_t count,
                    PackScratch& scratch);
+    struct Weights { // empty = none
+        std::span<const float> channel, token;
+    };
     void recipe_survivors(HeadState& head, Side side, std::span<const float> values,
-                          std::span<std::uint8_t> bitmaps);
+                          const Weights& weights, std::span<std::uint8_t> bitmaps);
     void centre_rows(HeadState& head, std::span<float> values);
     void gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t first,
                 std::uint32_t count, const Incoming* incoming, PackScratch& scratch) const;
@@ -203,6 +207,7 @@ class Cache {
     void drop_stage(HeadState& head) noexcept;
     Page* take_page(HeadState& head);
     void give_page(HeadState& head, Page* page) noexcept;
+    static void keep_in_reserve(HeadState& head, Page* page) noexcept;
     void stage_new_page(HeadState& head, Page* page, std::uint32_t rows);
 
     // prune.cpp

@@ -3,8 +3,8 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <thread>
 
+#include <tbb/info.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
@@ -25,9 +25,10 @@ mustafar_allocator allocator_or_default(const mustafar_allocator& given) {
     return {sizeof(mustafar_allocator), 0, nullptr, default_allocate, default_release};
 }
 
+// More threads than the machine has would only make oneTBB print a warning.
 std::uint32_t thread_count(std::uint32_t asked) {
-    const std::uint32_t machine = std::max(1U, std::thread::hardware_concurrency());
-    return asked == 0 ? machine : asked;
+    const auto machine = static_cast<std::uint32_t>(std::max(1, tbb::info::default_concurrency()));
+    return asked == 0 ? machine : std::min(asked, machine);
 }
 
 Kernels kernels_for(const ContextSettings& settings) {
@@ -36,6 +37,22 @@ Kernels kernels_for(const ContextSettings& settings) {
         return choose_kernels(forced, "MUSTAFAR_FORCE_BACKEND", settings.refuse_ref);
     }
     return choose_kernels(settings.backend, "options.backend", settings.refuse_ref);
+}
+
+} // namespace
+
+namespace {
+
+// Lists of blocks, each starting with a pointer to the next.
+void push_block(void*& list, void* block) noexcept {
+    std::memcpy(block, &list, sizeof(void*));
+    list = block;
+}
+
+void* pop_block(void*& list) noexcept {
+    void* block = list;
+    std::memcpy(&list, block, sizeof(void*));
+    return block;
 }
 
 } // namespace
@@ -51,15 +68,14 @@ Context::Context(const ContextSettings& settings)
       threads_(thread_count(settings.threads)) {
     if (threads_ > 1) { arena_ = std::make_unique<Arena>(threads_); }
     for (const KernelRow& row : kernels_.rows) {
-        log(MUSTAFAR_LOG_INFO, std::string("context: op ") + row.op + " runs " + row.name);
+        log(MUSTAFAR_LOG_INFO,
+            (std::string("context: op ") + row.op + " runs " + row.name).c_str());
     }
 }
 
 Context::~Context() {
     while (workspaces_ != nullptr) {
-        void* block = workspaces_;
-        std::memcpy(&workspaces_, block, sizeof(void*));
-        memory_.release(block, work_bytes, 64, Part::work);
+        memory_.release(pop_block(workspaces_), work_bytes, 64, Part::work);
     }
 }
 
@@ -71,22 +87,42 @@ void Context::parallel_for(std::size_t count, const std::function<void(std::size
     arena_->arena.execute([&] { tbb::parallel_for(std::size_t{0}, count, work); });
 }
 
+Context::Leases::Leases(Context& context, std::size_t items) : context_(context) {
+    try {
+        for (std::size_t i = 0; i < std::min<std::size_t>(items, context.threads()); ++i) {
+            push_block(free_, context.take_workspace());
+        }
+    } catch (...) {
+        while (free_ != nullptr) { context_.return_workspace(pop_block(free_)); }
+        throw;
+    }
+}
+
+Context::Leases::~Leases() {
+    while (free_ != nullptr) { context_.return_workspace(pop_block(free_)); }
+}
+
+void* Context::Leases::take() {
+    const std::lock_guard lock(mutex_);
+    return pop_block(free_); // never empty: as many as threads work on the call
+}
+
+void Context::Leases::give(void* block) noexcept {
+    const std::lock_guard lock(mutex_);
+    push_block(free_, block);
+}
+
 void* Context::take_workspace() {
     {
         const std::lock_guard lock(workspaces_mutex_);
-        if (workspaces_ != nullptr) {
-            void* block = workspaces_;
-            std::memcpy(&workspaces_, block, sizeof(void*));
-            return block;
-        }
+        if (workspaces_ != nullptr) { return pop_block(workspaces_); }
     }
     return memory_.allocate(work_bytes, 64, Part::work);
 }
 
 void Context::return_workspace(void* block) noexcept {
     const std::lock_guard lock(workspaces_mutex_);
-    std::memcpy(block, &workspaces_, sizeof(void*));
-    workspaces_ = block;
+    push_block(workspaces_, block);
 }
 
 } // namespace mustafar

@@ -41,23 +41,39 @@ class Context {
     // Runs work(0) .. work(count - 1), in any order and on any of the context's threads.
     void parallel_for(std::size_t count, const std::function<void(std::size_t)>& work);
 
-    // Scratch of work_bytes for one call; kept for the next one.
-    class Lease {
+    // Scratch for every thread that may work on one call, taken before the work starts, so that nothing
+    // can run out half-way.
+    class Leases {
       public:
-        explicit Lease(Context& context) : context_(context), block_(context.take_workspace()) {}
-        ~Lease() { context_.return_workspace(block_); }
-        Lease(const Lease&) = delete;
-        Lease& operator=(const Lease&) = delete;
-        std::byte* data() const { return static_cast<std::byte*>(block_); }
+        Leases(Context& context, std::size_t items);
+        ~Leases();
+        Leases(const Leases&) = delete;
+        Leases& operator=(const Leases&) = delete;
+        // One of them for the duration of a work item.
+        class Loan {
+          public:
+            explicit Loan(Leases& leases) : leases_(leases), block_(leases.take()) {}
+            ~Loan() { leases_.give(block_); }
+            Loan(const Loan&) = delete;
+            Loan& operator=(const Loan&) = delete;
+            std::byte* data() const { return static_cast<std::byte*>(block_); }
+
+          private:
+            Leases& leases_;
+            void* block_;
+        };
 
       private:
+        void* take();
+        void give(void* block) noexcept;
         Context& context_;
-        void* block_;
+        std::mutex mutex_;
+        void* free_ = nullptr; // each starts with a pointer to the next
     };
 
     bool logs(std::int32_t level) const { return log_.write != nullptr && level <= log_.level; }
-    void log(std::int32_t level, const std::string& text) const {
-        if (logs(level)) { log_.write(log_.user, level, text.c_str()); }
+    void log(std::int32_t level, const char* text) const noexcept {
+        if (logs(level)) { log_.write(log_.user, level, text); }
     }
 
     std::atomic<std::uint64_t> caches{0};

@@ -41,8 +41,8 @@ void Cache::evict(std::uint32_t layer, std::uint32_t kv_head,
     refuse_tentative(layers_[layer], layer);
     const std::uint32_t rows = head.rows();
     const std::uint32_t sink = sink_rows(head);
-    const std::uint32_t tail = head.dense_rows - sink;
-    const std::uint32_t window_at = rows - std::min(tail, window_.recent); // rows from here on stay
+    const std::uint32_t window_at =
+        rows - std::min(rows - sink, window_.recent); // from here on they stay
     std::vector<bool> removed(rows, keep);
     std::uint32_t row = 0;
     for (std::size_t i = 0; i < positions.size(); ++i) {
@@ -105,7 +105,7 @@ void Cache::evict_scores(std::uint32_t layer, std::uint32_t kv_head, std::span<c
     }
     if (rows <= target) { return; }
     const std::uint32_t sink = sink_rows(head);
-    const std::uint32_t window_at = rows - std::min(head.dense_rows - sink, window_.recent);
+    const std::uint32_t window_at = rows - std::min(rows - sink, window_.recent);
     std::vector<std::uint32_t> order(window_at - sink);
     std::iota(order.begin(), order.end(), sink);
     std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
@@ -179,6 +179,8 @@ void Cache::evict_body(HeadState& head, const std::vector<bool>& removed, std::u
 
 // Rows of a channel group share its scales: they only lose their bit; empty pages go.
 void Cache::evict_holes(HeadState& head, const std::vector<bool>& removed, std::uint32_t body_at) {
+    std::vector<Page*> emptied;
+    emptied.reserve(head.page_count); // the last thing that can fail
     std::uint32_t row = body_at;
     std::uint32_t kept_pages = 0;
     for (std::uint32_t p = 0; p < head.page_count; ++p) {
@@ -190,10 +192,11 @@ void Cache::evict_holes(HeadState& head, const std::vector<bool>& removed, std::
         if (ref.valid != 0) {
             head.pages[kept_pages++] = ref;
         } else {
-            pool().release(ref.page);
+            emptied.push_back(ref.page);
         }
     }
     head.page_count = kept_pages;
+    for (Page* page : emptied) { give_page(head, page); }
 }
 
 // Fixed strides: rows move down in place; pages shared with a fork are copied first.

@@ -51,11 +51,10 @@ void Cache::gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t f
 }
 
 void Cache::stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t rows,
-                       const Incoming* incoming) {
+                       const Incoming* incoming, std::byte* work) {
     static_assert(sizeof(PackScratch) <= work_bytes, "a workspace holds the scratch of a chunk");
     HeadState& head = mutable_head(layer, kv_head);
-    const Context::Lease lease(*context_);
-    auto* scratch = ::new (static_cast<void*>(lease.data())) PackScratch;
+    auto* scratch = ::new (static_cast<void*>(work)) PackScratch;
     const std::uint32_t incoming_rows = incoming != nullptr ? incoming->tokens : 0;
     const std::uint32_t first = std::min(window_.sink, head.dense_rows + incoming_rows);
     for (std::uint32_t done = 0; done < rows;) {
@@ -105,7 +104,7 @@ void Cache::centre_rows(HeadState& head, std::span<float> values) {
 
 // What the recipe's rule leaves of these (centred) rows.
 void Cache::recipe_survivors(HeadState& head, Side side, std::span<const float> values,
-                             std::span<std::uint8_t> bitmaps) {
+                             const Weights& weights, std::span<std::uint8_t> bitmaps) {
     const SideSpec& spec = head.spec.side(side);
     const auto which = static_cast<int>(side);
     const std::size_t row_bytes = spec.d / 8U;
@@ -116,7 +115,8 @@ void Cache::recipe_survivors(HeadState& head, Side side, std::span<const float> 
         }
         return;
     }
-    context_->kernels().prune({spec.prune, spec.d, values, {}, {}, bitmaps});
+    context_->kernels().prune(
+        {spec.prune, spec.d, values, weights.channel, weights.token, bitmaps});
     if (channels) {
         std::memcpy(head.channel_mask[which].data(), bitmaps.data(), row_bytes);
         head.stage.mask_ready[which] = true;
@@ -175,7 +175,7 @@ void Cache::survivors(HeadState& head, Side side, std::uint32_t first, std::uint
                         "mustafar_cache_prune");
     }
     if (open > 0) {
-        recipe_survivors(head, side, {scratch.some_values, open * spec.d},
+        recipe_survivors(head, side, {scratch.some_values, open * spec.d}, {},
                          {scratch.some_bitmaps, open * row_bytes});
     }
     open = 0;

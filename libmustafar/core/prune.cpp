@@ -124,6 +124,10 @@ void Cache::choose_marks(HeadState& head, const PruneRequest& request, std::uint
     const SideSpec& spec = head.spec.side(request.side);
     PruneRule rule = request.as_recipe ? spec.prune : request.rule;
     if (!request.as_recipe) { check_rule(rule, spec.d, request.mask != nullptr); }
+    if (request.as_recipe && rule.method != Method::mask && request.mask != nullptr) {
+        throw Error(MUSTAFAR_INVALID_ARGUMENT,
+                    "mask is given, but the recipe's method is not \"mask\"; pass NULL");
+    }
     if (request.as_recipe && rule.method == Method::mask && request.mask == nullptr) {
         throw Error(MUSTAFAR_INVALID_ARGUMENT, "mask = NULL, but the recipe's method is \"mask\"");
     }
@@ -170,8 +174,8 @@ void Cache::choose_marks(HeadState& head, const PruneRequest& request, std::uint
                                                               token * weights.strides[1]));
         }
     }
-    if (request.as_recipe && channel_weights.empty() && token_weights.empty()) {
-        recipe_survivors(head, request.side, values, bits);
+    if (request.as_recipe) {
+        recipe_survivors(head, request.side, values, {channel_weights, token_weights}, bits);
         return;
     }
     context_->kernels().prune({rule, spec.d, values, channel_weights, token_weights, bits});

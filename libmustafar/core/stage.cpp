@@ -14,8 +14,15 @@ Page* Cache::take_page(HeadState& head) {
     if (head.reserve == nullptr) { return create_page(pool(), head.spec); }
     Page* page = std::exchange(head.reserve, head.reserve->next);
     --head.reserve_count;
+    ++head.stage.from_reserve;
     page->next = nullptr;
     return page;
+}
+
+void Cache::keep_in_reserve(HeadState& head, Page* page) noexcept {
+    std::memset(page->data(), 0, page->data_bytes);
+    page->next = std::exchange(head.reserve, page);
+    ++head.reserve_count;
 }
 
 // Back to the head's reserve while that is not full, else to the pool.
@@ -25,9 +32,7 @@ void Cache::give_page(HeadState& head, Page* page) noexcept {
         pool().release(page);
         return;
     }
-    std::memset(page->data(), 0, page->data_bytes);
-    page->next = std::exchange(head.reserve, page);
-    ++head.reserve_count;
+    keep_in_reserve(head, page);
 }
 
 void Cache::stage_new_page(HeadState& head, Page* page, std::uint32_t rows) {
@@ -43,7 +48,12 @@ void Cache::drop_stage(HeadState& head) noexcept {
     Stage& stage = head.stage;
     while (stage.first != nullptr) {
         Page* page = std::exchange(stage.first, stage.first->next);
-        give_page(head, page);
+        if (stage.from_reserve > 0) { // taken before any page was created
+            --stage.from_reserve;
+            keep_in_reserve(head, page);
+        } else {
+            pool().release(page);
+        }
     }
     pool().release(stage.replacement);
     stage = Stage{};
@@ -95,11 +105,13 @@ void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count,
         for (std::size_t i = 0; i < heads && !any; ++i) { any = leaving(i) > 0; }
         if (any) {
             const Stopwatch watch(counters_.pack_ns);
+            Context::Leases leases(*context_, heads);
             context_->parallel_for(heads, [&](std::size_t i) {
                 const std::uint32_t rows = leaving(i);
                 if (rows == 0) { return; }
+                const Context::Leases::Loan work(leases);
                 stage_pack(layer_of(i), static_cast<std::uint32_t>(i % geometry_.kv_heads), rows,
-                           incoming);
+                           incoming, work.data());
             });
         }
         for (std::size_t i = 0; i < heads; ++i) {

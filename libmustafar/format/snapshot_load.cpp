@@ -79,9 +79,9 @@ Cache::Handle SnapshotReader::read() {
 // A few bytes can name a shape whose empty cache takes gigabytes: large ones want the caller's
 // word.
 void SnapshotReader::check_claim() const {
-    if (request_.geometry) { return; }
+    if (request_.geometry && request_.recipe != nullptr) { return; }
     constexpr std::uint64_t most_heads = std::uint64_t{1} << 16;
-    constexpr std::uint64_t most_bytes = std::uint64_t{1} << 30;
+    constexpr std::uint64_t most_bytes = std::uint64_t{1} << 28;
     const std::uint64_t heads = std::uint64_t{geometry_.layers} * geometry_.kv_heads;
     const std::uint64_t bytes =
         heads > most_heads ? 0 : plan(*recipe_, geometry_, options_, 0, MUSTAFAR_ALL).total;
@@ -89,7 +89,7 @@ void SnapshotReader::check_claim() const {
     throw Error(MUSTAFAR_MISMATCH,
                 "the snapshot names " + std::to_string(heads) + " kv heads" +
                     (bytes > 0 ? " that take " + std::to_string(bytes) + " B while empty" : "") +
-                    "; pass its geometry to load a cache of that size");
+                    "; pass its geometry and recipe to load a cache of that size");
 }
 
 void SnapshotReader::read_geometry() {
@@ -197,7 +197,8 @@ void SnapshotReader::read_head(Cache& cache, HeadState& head, const LayerState& 
     const std::uint64_t rows = std::uint64_t{body} + dense;
     const bool positions = (flags & head_has_positions) != 0;
     if (rows > layer.length() || (!positions && rows != layer.length()) ||
-        dense < layer.tentative) {
+        dense < layer.tentative ||
+        (body > 0 && dense - std::min(dense, cache.window_.sink) < layer.tentative)) {
         in_.corrupt("body_rows + dense_rows = " + std::to_string(rows) +
                     " does not fit a length of " + std::to_string(layer.length()));
     }
@@ -250,6 +251,11 @@ void SnapshotReader::read_head(Cache& cache, HeadState& head, const LayerState& 
                     std::to_string(head.body_rows));
     }
     head.dense_rows = dense;
+    const std::uint64_t dense_bytes = std::uint64_t{dense} * (head.spec.k.d + head.spec.v.d) * 2;
+    if (dense_bytes > in_.left()) { // before memory is taken for them
+        in_.corrupt("dense rows needs " + std::to_string(dense_bytes) + " bytes, " +
+                    std::to_string(in_.left()) + " are left");
+    }
     const std::uint32_t slots = window_slots(first_window_slots(cache.window_, options_), dense);
     if (slots != head.slots) {
         head.window = Buffer<std::uint16_t>(cache.memory(),
@@ -266,12 +272,14 @@ void SnapshotReader::read_positions(Cache& cache, HeadState& head, std::uint32_t
     head.positions = Buffer<std::int32_t>(cache.memory(), position_slots(rows));
     std::memcpy(head.positions.data(), bytes, std::size_t{rows} * 4);
     std::int64_t last = -1;
+    const std::uint32_t window_sink = cache.window_.sink;
     for (std::uint32_t r = 0; r < rows; ++r) {
         const std::int64_t position = head.positions[r];
         if (position <= last || position >= layer.length()) {
             in_.corrupt("positions[" + std::to_string(r) + "] = " + std::to_string(position) +
                         " does not ascend below the length");
         }
+        if (r < window_sink && position != r) { in_.corrupt("a sink token is missing"); }
         if (rows - r <= layer.tentative && position != std::int64_t{layer.length()} - (rows - r)) {
             in_.corrupt("a tentative token is missing");
         }
@@ -446,6 +454,9 @@ void SnapshotReader::read_marks(Cache& cache, HeadState& head) {
             if (head.marks[slot] > 3) { in_.corrupt("a mark has unknown bits"); }
             if (((head.marks[slot] >> side) & 1U) == 0) { continue; }
             any = true;
+            if (side == 0 && head.spec.k.centred && !head.centre_frozen) {
+                in_.corrupt("a marked row, but its centre is missing");
+            }
             std::memcpy(bits[side] + slot * row_bytes[side], in_.take(row_bytes[side], "mark"),
                         row_bytes[side]);
         }

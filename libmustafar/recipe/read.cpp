@@ -25,7 +25,8 @@ constexpr std::int64_t window_max = std::int64_t{1} << 20;
 void check_identity(const Json& root) {
     if (!root.is_object()) { refuse("recipe = ", shown(root), ": give an object {...}"); }
     const auto schema = root.find("schema");
-    if (schema == root.end() || *schema != "mustafar.recipe") {
+    const auto* name = schema == root.end() ? nullptr : schema->get_ptr<const std::string*>();
+    if (name == nullptr || *name != "mustafar.recipe") {
         refuse("schema", schema == root.end() ? ": missing" : " = " + shown(*schema),
                R"(; give "schema": "mustafar.recipe")");
     }

@@ -72,7 +72,12 @@ Recipe::~Recipe() = default;
 
 std::shared_ptr<const Recipe> Recipe::parse(std::string_view text) {
     auto document = std::make_unique<const Document>(Document{read_text(text)});
-    return std::shared_ptr<const Recipe>(new Recipe(std::move(document)));
+    std::shared_ptr<const Recipe> recipe(new Recipe(std::move(document)));
+    if (recipe->json().size() > (std::size_t{1} << 20)) { // or nobody could read it back
+        recipes::refuse("recipe: its canonical form has ", std::to_string(recipe->json().size()),
+                        " bytes; at most 1048576 are read");
+    }
+    return recipe;
 }
 
 const std::string& Recipe::json() const { return json_; }

@@ -57,8 +57,11 @@ Scratch scratch_of(const AttendArgs& args) {
     s.out = s.q + block_queries * dk;
     s.scores = s.out + block_queries * dv;
     s.queries = reinterpret_cast<Query*>(s.scores + std::size_t{block_queries} * page_rows);
-    MUSTAFAR_ASSERT(reinterpret_cast<std::byte*>(s.queries + block_queries) <=
-                    args.work + work_bytes);
+    static_assert(8 * (2 * page_rows * max_head_dim + 2 * block_queries * max_head_dim +
+                       std::size_t{block_queries} * page_rows) +
+                          block_queries * sizeof(Query) <=
+                      work_bytes,
+                  "the largest head fits a workspace");
     return s;
 }
 
@@ -164,7 +167,9 @@ void weigh_tile(const AttendArgs& args, const Scratch& s, std::uint32_t queries,
     for (std::uint32_t i = 0; i < queries; ++i) {
         for (std::uint32_t t = 0; t < tile.count; ++t) {
             double& weight = s.scores[i * page_rows + t];
-            weight = weight == minus_infinity ? 0.0 : std::exp(weight - s.queries[i].lse);
+            weight = weight == minus_infinity
+                         ? 0.0
+                         : std::exp(weight - s.queries[i].max) / s.queries[i].sum;
             if (args.weights != nullptr) {
                 const std::int64_t at =
                     offset(*args.weights, s.queries[i]) + (tile.row + t) * args.weights->strides[3];

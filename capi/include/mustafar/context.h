@@ -31,7 +31,7 @@ enum {
     MUSTAFAR_LOG_ERROR = 1,
     MUSTAFAR_LOG_WARNING = 2,
     MUSTAFAR_LOG_INFO = 3,
-    MUSTAFAR_LOG_TRACE = 4 /* one line per call on a cache */
+    MUSTAFAR_LOG_TRACE = 4 /* one line per call that changes, forks or saves a cache */
 };
 
 /* Where lines of text go; without one the library is silent. Called on the thread of the call it
@@ -48,7 +48,8 @@ typedef struct mustafar_log_hook {
 
 typedef struct mustafar_context_options {
     uint32_t struct_size; /* caller's sizeof; set by MUSTAFAR_CONTEXT_OPTIONS_INIT */
-    uint32_t threads;     /* 0 = as many as the machine has; results do not depend on it */
+    uint32_t threads;     /* 0 = as many as the machine has, which is also the
+                             most that are used; results do not depend on it */
     uint64_t quota_bytes; /* most bytes the context may hold at once; 0 = no limit */
     uint32_t flags;       /* MUSTAFAR_CONTEXT_... */
     uint32_t reserved;    /* 0 */

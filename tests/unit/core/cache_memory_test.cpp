@@ -10,7 +10,10 @@ namespace {
 
 class CacheMemory : public testing::TestWithParam<Kind> {
   protected:
-    CacheMemory() { const Context::Lease workspace(*context); } // kept for later calls
+    CacheMemory() { // packs once: the context keeps the workspace for later calls
+        const auto cache = Cache::create(context, geometry, kinds[0].recipe(), {400, 0, true});
+        sequence.append(*cache, 0, 20);
+    }
     ~CacheMemory() override { EXPECT_EQ(heap.complaint(), ""); }
 
     Cache::Handle create(bool pack = true) {

@@ -313,7 +313,6 @@ TEST_F(CacheFork, AForkOutlivesItsParent_AndLeavesNothingBehind) {
 bool is_fixed(const Cache& cache) { return !is_ragged(cache.head(0, 0).spec); }
 
 TEST_F(CacheReserve, AppendsWithinIt_TakeNothingFromTheAllocator) {
-    { const Context::Lease workspace(*context); } // kept for later calls
     for (const Kind& kind : kinds) {
         for (const std::uint32_t chunk : {1U, 13U, 300U}) {
             SCOPED_TRACE(std::string(kind.name) + " by " + std::to_string(chunk));
@@ -335,7 +334,6 @@ TEST_F(CacheReserve, AppendsWithinIt_TakeNothingFromTheAllocator) {
 }
 
 TEST_F(CacheReserve, TruncateAndReset_ReturnPagesToIt) {
-    { const Context::Lease workspace(*context); }
     for (const Kind& kind : kinds) {
         SCOPED_TRACE(kind.name);
         const auto cache = create(kind, {300, 300, true});
@@ -360,6 +358,24 @@ TEST_F(CacheReserve, TruncateAndReset_ReturnPagesToIt) {
         for (const Side side : {Side::k, Side::v}) { // as in a cache that never gave pages back
             EXPECT_EQ(rows_of(*cache, 1, 1, side).values, rows_of(*plain, 1, 1, side).values);
         }
+    }
+}
+
+TEST_F(CacheReserve, PagesThatEvictionEmpties_ReturnToIt) {
+    for (const Kind& kind : kinds) {
+        SCOPED_TRACE(kind.name);
+        const auto cache = create(kind, {300, 300, true});
+        if (!is_fixed(*cache)) { continue; }
+        const std::uint64_t pages = context->pool().pages();
+        sequence.append(*cache, 0, 200);
+        cache->evict(0, 1, {}, true); // all that is packed
+        EXPECT_EQ(cache->head(0, 1).page_count, 0U);
+        EXPECT_EQ(context->pool().pages(), pages);
+        EXPECT_EQ(cache_bytes(*context), cache->bytes(MUSTAFAR_ALL, MUSTAFAR_ALL).total);
+        cache->reset();
+        const std::uint64_t calls = heap.calls();
+        sequence.append(*cache, 0, 300);
+        EXPECT_EQ(heap.calls(), calls);
     }
 }
 

@@ -299,7 +299,9 @@ TEST_F(Unpack, EveryElement_IsTheCentrePlusZeroPlusCodeTimesScaleExactly) {
         HeadSpec spec;
         spec.k = side;
         spec.v = side_of(Encoding::exact, 32, 32, 16);
-        const std::vector<RowImage> v(32);
+        RowImage all;
+        all.count = 32;
+        const std::vector<RowImage> v(32, all);
         Page* page = is_ragged(spec) ? build_ragged_page(pool, spec, packed.images, v)
                                      : create_page(pool, spec);
         PageSide arrays = page_side(spec, Side::k, *page);
