@@ -13,7 +13,7 @@
  *              does not say otherwise. Getters never transfer ownership.
  *   Words      tokens and rows are counts, bytes are sizes, indices start at 0, strides are in
  *              elements. d is head_dim, k the number of elements kept in a row of d.
- *   Flags      unknown bits, and unknown fields of a newer struct that are not zero, are UNSUPPORTED.
+ *   Flags      unknown bits, and unknown fields of a newer struct that are not 0, are UNSUPPORTED.
  *   Printing   the library never prints, never aborts, never reads a clock for results.
  */
 #ifndef MUSTAFAR_TYPES_H
