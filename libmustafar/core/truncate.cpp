@@ -68,7 +68,18 @@ void Cache::truncate(std::uint32_t length, bool keep_packed) {
         }
         layer.tentative = length > layer.committed ? length - layer.committed : 0;
         layer.committed = std::min(layer.committed, length);
+        for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+            clear_window_marks(mutable_head(l, h), layer.tentative);
+        }
     }
+}
+
+// The window is exact: rows that come back into it lose their marks.
+void Cache::clear_window_marks(HeadState& head, std::uint32_t tentative) {
+    if (head.marks.empty()) { return; }
+    const std::uint32_t committed = head.dense_rows - tentative;
+    const std::uint32_t first = committed - std::min(committed, window_.recent);
+    std::memset(head.marks.data() + first, 0, head.slots - first);
 }
 
 void Cache::truncate_head(HeadState& head, std::uint32_t keep) {

@@ -345,6 +345,13 @@ void Model::truncate(uint32_t length) {
         for (Head &head : layer.heads) truncate_head(head, length);
         layer.tentative = length > layer.committed ? length - layer.committed : 0;
         layer.committed = std::min(layer.committed, length);
+        for (Head &head : layer.heads) { // the window is exact: what comes back loses its marks
+            const std::size_t committed = head.rows.size() - layer.tentative;
+            for (std::size_t i = committed - std::min<std::size_t>(committed, config_->recent);
+                 i < head.rows.size(); ++i)
+                for (SideRow &row : head.rows[i].side)
+                    if (row.marked) see_dense(row);
+        }
     }
 }
 

@@ -153,8 +153,9 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_evict_scores(
 /* Rolls every layer back to its first `length` tokens; layers that are shorter stay. Needs no
  * memory. Exact, as if the tokens had never been appended, for tentative tokens and for every
  * length that asks no packed row back into the window; otherwise NOT_EXACT names the smallest
- * exact length, unless the flag accepts that the newest rows are packed ones. A centre or a channel
- * mask that prune or pack has frozen stays frozen until reset.                         Since 0.1 */
+ * exact length, unless the flag accepts that the newest rows are packed ones. Rows that come
+ * back into the window lose their marks; a frozen centre or channel mask stays frozen until reset.
+ *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_truncate(mustafar_cache *cache,
                                                                        uint32_t length,
                                                                        uint32_t flags,
