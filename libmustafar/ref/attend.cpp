@@ -10,7 +10,6 @@
 #include <cmath>
 #include <limits>
 
-#include "core/assert.hpp"
 #include "core/kernels.hpp"
 #include "core/tensor.hpp"
 
