@@ -1,34 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention over a list of caches: one work item per (cache, kv head).
+// Attention over a list of caches: a flat list of (cache, kv head, queries, token range), so that a few
+// long heads keep all threads busy; then the parts of each head are merged.
+#include <vector>
+
+#include "core/attend_parts.hpp"
 #include "core/cache.hpp"
 
 namespace mustafar {
+namespace {
+
+AttendArgs head_args(const AttendRequest& request, std::size_t item) {
+    const Geometry& geometry = request.caches[0]->geometry();
+    const Cache& cache = *request.caches[item / geometry.kv_heads];
+    AttendArgs args = request.args;
+    args.cache = static_cast<std::int64_t>(item / geometry.kv_heads);
+    args.kv_head = static_cast<std::uint32_t>(item % geometry.kv_heads);
+    args.group = geometry.group();
+    args.head = cache.view(request.layer, args.kv_head);
+    args.q_position =
+        request.at ? request.q_position
+                   : static_cast<std::int64_t>(cache.layer(request.layer).length()) - args.q_len;
+    return args;
+}
+
+void attend_whole_heads(Context& context, const AttendRequest& request, std::size_t heads) {
+    Context::Leases leases(context, heads);
+    context.parallel_for(heads, [&](std::size_t item) {
+        const Context::Leases::Loan lease(leases);
+        AttendArgs args = head_args(request, item);
+        args.work = lease.data();
+        context.kernels().attend(args);
+    });
+}
+
+// Every head has room for max_splits ranges of its queries, whatever its length, so that the room does
+// not grow from step to step.
+void attend_parts(Context& context, const AttendRequest& request, std::size_t heads) {
+    const Geometry& geometry = request.caches[0]->geometry();
+    const std::uint32_t group = geometry.group();
+    const bool whole = request.args.drop_mass != 0.0;
+    const auto split_of = [&](const HeadView& head) {
+        return AttendSplit(HeadTiles(head).count(), group, request.args.q_len, whole);
+    };
+    const AttendSplit queries(0, group, request.args.q_len, whole); // the same for every head
+    const std::uint32_t block = queries.block;
+    const std::uint32_t blocks = queries.blocks;
+    const std::uint32_t rooms = queries.splittable ? max_splits : 1;
+    const std::size_t stride = block * part_floats(geometry.head_dim_v);
+    const std::size_t slots = heads * blocks * rooms;
+    Context::Leases leases(context, slots);
+    const Context::Room room(context, slots * stride * sizeof(float));
+    const auto part_args = [&](std::size_t slot) {
+        AttendArgs args = head_args(request, slot / rooms / blocks);
+        const auto first = static_cast<std::uint32_t>(slot / rooms % blocks) * block;
+        args.part.first_query = first;
+        args.part.queries = std::min(block, group * args.q_len - first);
+        args.part.partial = static_cast<float*>(room.data()) + slot * stride;
+        return args;
+    };
+    context.parallel_for(slots, [&](std::size_t slot) {
+        AttendArgs args = part_args(slot);
+        const AttendSplit split = split_of(args.head);
+        const auto range = static_cast<std::uint32_t>(slot % rooms);
+        if (range >= split.ranges) { return; }
+        const std::uint32_t tiles = HeadTiles(args.head).count();
+        args.part.first_tile = std::min(tiles, range * split.tiles);
+        args.part.tiles = std::min(split.tiles, tiles - args.part.first_tile);
+        const Context::Leases::Loan lease(leases);
+        args.work = lease.data();
+        context.kernels().attend(args);
+        if (split.ranges == 1) { finish_attend(args, args.part.partial, 1, stride); }
+    });
+    context.parallel_for(rooms == 1 ? 0 : heads, [&](std::size_t head) {
+        const AttendArgs args = part_args(head * rooms);
+        const AttendSplit split = split_of(args.head);
+        if (split.ranges > 1) { finish_attend(args, args.part.partial, split.ranges, stride); }
+    });
+}
+
+} // namespace
 
 void attend(const AttendRequest& request) {
     if (request.caches.empty()) { return; }
     Context& context = *request.caches[0]->context();
-    const Geometry& geometry = request.caches[0]->geometry();
-    const std::size_t heads = geometry.kv_heads;
+    const std::size_t heads = request.caches.size() * request.caches[0]->geometry().kv_heads;
     std::atomic<std::uint64_t> spent{0};
     {
         const Stopwatch watch(spent);
-        const std::size_t items = request.caches.size() * heads;
-        Context::Leases leases(context, items);
-        context.parallel_for(items, [&](std::size_t item) {
-            const Cache& cache = *request.caches[item / heads];
-            const Context::Leases::Loan lease(leases);
-            AttendArgs args = request.args;
-            args.cache = static_cast<std::int64_t>(item / heads);
-            args.kv_head = static_cast<std::uint32_t>(item % heads);
-            args.group = geometry.group();
-            args.head = cache.view(request.layer, args.kv_head);
-            args.q_position =
-                request.at
-                    ? request.q_position
-                    : static_cast<std::int64_t>(cache.layer(request.layer).length()) - args.q_len;
-            args.work = lease.data();
-            context.kernels().attend(args);
-        });
+        if (context.kernels().attend_in_parts) {
+            attend_parts(context, request, heads);
+        } else {
+            attend_whole_heads(context, request, heads);
+        }
     }
     for (const Cache* cache : request.caches) {
         cache->counters().attend_calls.fetch_add(1, std::memory_order_relaxed);

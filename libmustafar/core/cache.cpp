@@ -126,6 +126,7 @@ Cache::Handle Cache::allocate(std::shared_ptr<Context> context, const Geometry& 
 
 void Cache::prepare_head(HeadState& head, const HeadSpec& spec, const ResolvedRecipe& resolved) {
     head.spec = spec;
+    head.precise = resolved.precise;
     head.slots = first_window_slots(window_, options_);
     head.window = Buffer<std::uint16_t>(memory(), std::size_t{head.slots} * (spec.k.d + spec.v.d));
     if (spec.k.centred) {
@@ -230,6 +231,7 @@ HeadView Cache::view(std::uint32_t layer, std::uint32_t kv_head) const {
     HeadView view;
     view.spec = &head.spec;
     view.store = geometry_.store;
+    view.precise = head.precise;
     view.pages = head.pages.data();
     view.page_count = head.page_count;
     view.body_rows = head.body_rows;

@@ -56,6 +56,7 @@ struct Stage {
 
 struct HeadState {
     HeadSpec spec;
+    bool precise = false;
     Buffer<PageRef> pages; // the first page_count are in use
     std::uint32_t page_count = 0;
     std::uint32_t body_rows = 0;
@@ -201,6 +202,7 @@ class Cache {
                    bool manual);
     void publish(HeadState& head, const Incoming* incoming, std::uint32_t kv_head,
                  std::uint32_t length);
+    void order_keys(HeadState& head, std::uint32_t first_page) const;
     void publish_body(HeadState& head);
     void publish_dense(HeadState& head, const Incoming* incoming, std::uint32_t kv_head);
     void drop_stages() noexcept;

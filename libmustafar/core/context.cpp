@@ -55,6 +55,15 @@ void* pop_block(void*& list) noexcept {
     return block;
 }
 
+struct alignas(64) RoomHeader { // in front of a room's data
+    void* next = nullptr;
+    std::size_t bytes = 0; // this included
+};
+
+void release_room(Memory& memory, void* block) noexcept {
+    memory.release(block, static_cast<RoomHeader*>(block)->bytes, 64, Part::work);
+}
+
 } // namespace
 
 struct Context::Arena {
@@ -77,6 +86,7 @@ Context::~Context() {
     while (workspaces_ != nullptr) {
         memory_.release(pop_block(workspaces_), work_bytes, 64, Part::work);
     }
+    while (rooms_ != nullptr) { release_room(memory_, pop_block(rooms_)); }
 }
 
 void Context::parallel_for(std::size_t count, const std::function<void(std::size_t)>& work) {
@@ -124,5 +134,27 @@ void Context::return_workspace(void* block) noexcept {
     const std::lock_guard lock(workspaces_mutex_);
     push_block(workspaces_, block);
 }
+
+// The first free room that is large enough; else a new one, in place of a free one that was not.
+void* Context::take_room(std::size_t bytes) {
+    bytes += sizeof(RoomHeader);
+    const std::lock_guard lock(workspaces_mutex_);
+    for (void** link = &rooms_; *link != nullptr; link = &static_cast<RoomHeader*>(*link)->next) {
+        auto* room = static_cast<RoomHeader*>(*link);
+        if (room->bytes < bytes) { continue; }
+        *link = room->next;
+        return room;
+    }
+    auto* room = ::new (memory_.allocate(bytes, 64, Part::work)) RoomHeader{nullptr, bytes};
+    if (rooms_ != nullptr) { release_room(memory_, pop_block(rooms_)); }
+    return room;
+}
+
+void Context::return_room(void* block) noexcept {
+    const std::lock_guard lock(workspaces_mutex_);
+    push_block(rooms_, block);
+}
+
+void* Context::Room::data() const { return static_cast<RoomHeader*>(block_) + 1; }
 
 } // namespace mustafar

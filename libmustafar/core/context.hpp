@@ -71,6 +71,21 @@ class Context {
         void* free_ = nullptr; // each starts with a pointer to the next
     };
 
+    // One block of scratch for a call's partial results, kept by the context between calls.
+    class Room {
+      public:
+        Room(Context& context, std::size_t bytes)
+            : context_(context), block_(context.take_room(bytes)) {}
+        ~Room() { context_.return_room(block_); }
+        Room(const Room&) = delete;
+        Room& operator=(const Room&) = delete;
+        void* data() const;
+
+      private:
+        Context& context_;
+        void* block_;
+    };
+
     bool logs(std::int32_t level) const { return log_.write != nullptr && level <= log_.level; }
     void log(std::int32_t level, const char* text) const noexcept {
         if (logs(level)) { log_.write(log_.user, level, text); }
@@ -82,6 +97,9 @@ class Context {
     void* take_workspace();
     void return_workspace(void* block) noexcept;
 
+    void* take_room(std::size_t bytes);
+    void return_room(void* block) noexcept;
+
     Memory memory_;
     Pool pool_;
     Kernels kernels_;
@@ -90,6 +108,7 @@ class Context {
     struct Arena;                  // oneTBB's, kept out of this header
     std::unique_ptr<Arena> arena_; // null with one thread
     std::mutex workspaces_mutex_;
+    void* rooms_ = nullptr;      // free ones, each starting with a RoomHeader
     void* workspaces_ = nullptr; // free ones, each starting with a pointer to the next
 };
 

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/cache.hpp"
+#include "format/columns.hpp"
 
 namespace mustafar {
 namespace {
@@ -216,6 +217,10 @@ void Cache::evict_fixed(HeadState& head, const std::vector<bool>& removed, std::
             copies.pages[p] = pool().clone(*head.pages[p].page);
         }
     }
+    for (std::uint32_t p = first_page; p < pages; ++p) { // rows are stored in row order
+        keys_to_rows(head.spec,
+                     copies.pages[p] != nullptr ? *copies.pages[p] : *head.pages[p].page);
+    }
     for (std::uint32_t r = kept; r < head.body_rows; ++r) {
         if (removed[body_at + r]) { continue; }
         Page* copy = copies.pages[kept / page_rows];
@@ -235,6 +240,7 @@ void Cache::evict_fixed(HeadState& head, const std::vector<bool>& removed, std::
         head.pages[p].valid = first_slots(survivors - p * page_rows);
     }
     while (head.page_count > pages) { give_page(head, head.pages[--head.page_count].page); }
+    order_keys(head, first_page);
 }
 
 // Ragged pages are built anew from the first one that loses a row.
@@ -275,6 +281,7 @@ void Cache::evict_ragged(HeadState& head, const std::vector<bool>& removed, std:
         std::swap(page, head.pages[p++].page);
     }
     while (head.page_count > p) { pool().release(head.pages[--head.page_count].page); }
+    order_keys(head, first_page);
 }
 
 } // namespace mustafar

@@ -2,10 +2,13 @@
 // The only place that chooses. Best first; the first row that can, does.
 #include "core/kernels.hpp"
 
-#include <array>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/error.hpp"
+#include "cpu/features.hpp"
+#include "cpu/rows.hpp"
 
 namespace mustafar {
 namespace {
@@ -15,83 +18,132 @@ struct Candidate {
     KernelRow row;
     Function function;
 };
+template <typename Function>
+using Table = std::vector<Candidate<Function>>;
 
-constexpr std::array<Candidate<PruneFn>, 1> prune_rows{{
-    {{"prune", "ref", "prune_ref", nullptr}, prune_ref},
-}};
-constexpr std::array<Candidate<PackFn>, 1> pack_rows{{
-    {{"pack", "ref", "pack_ref", nullptr}, pack_ref},
-}};
-constexpr std::array<Candidate<UnpackFn>, 1> unpack_rows{{
-    {{"unpack", "ref", "unpack_ref", nullptr}, unpack_ref},
-}};
-constexpr std::array<Candidate<AttendFn>, 1> attend_rows{{
-    {{"attend", "ref", "attend_ref", nullptr}, attend_ref},
-}};
-constexpr std::array<Candidate<MergeFn>, 1> merge_rows{{
-    {{"merge", "ref", "merge_ref", nullptr}, merge_ref},
-}};
+struct Tables {
+    Table<PruneFn> prune;
+    Table<PackFn> pack;
+    Table<UnpackFn> unpack;
+    Table<AttendFn> attend;
+    Table<MergeFn> merge;
+    std::vector<KernelRow> rows; // of all of them
+};
 
-constexpr auto all_rows = [] {
-    std::array<KernelRow, prune_rows.size() + pack_rows.size() + unpack_rows.size() +
-                              attend_rows.size() + merge_rows.size()>
-        rows{};
+// Best first. A backend that lacks a row here uses the next one below it.
+constexpr std::string_view backend_order[] = {"avx512fp16", "avx512", "avx2", "neon", "ref"};
+
+Tables make_tables() {
+    Tables all;
+    all.prune = {
+        {{"prune", "ref", "prune_ref", nullptr}, prune_ref},
+    };
+    all.pack = {
+        {{"pack", "ref", "pack_ref", nullptr}, pack_ref},
+    };
+    all.unpack = {
+        {{"unpack", "ref", "unpack_ref", nullptr}, unpack_ref},
+    };
+    all.attend = {
+#if defined(MUSTAFAR_HAVE_X86)
+        {{"attend", "avx512fp16", "attend_avx512fp16", cpu::missing_avx512fp16()},
+         attend_avx512fp16},
+        {{"attend", "avx512", "attend_avx512", cpu::missing_avx512()}, attend_avx512},
+#endif
+        {{"attend", "ref", "attend_ref", nullptr}, attend_ref},
+    };
+    all.merge = {
+        {{"merge", "ref", "merge_ref", nullptr}, merge_ref},
+    };
+    const auto list = [&all](const auto& table) {
+        for (const auto& candidate : table) { all.rows.push_back(candidate.row); }
+    };
+    list(all.prune);
+    list(all.pack);
+    list(all.unpack);
+    list(all.attend);
+    list(all.merge);
+    return all;
+}
+
+const Tables& tables() {
+    static const Tables all = make_tables();
+    return all;
+}
+
+std::size_t rank(std::string_view backend) {
     std::size_t at = 0;
-    for (const auto& candidate : prune_rows) { rows[at++] = candidate.row; }
-    for (const auto& candidate : pack_rows) { rows[at++] = candidate.row; }
-    for (const auto& candidate : unpack_rows) { rows[at++] = candidate.row; }
-    for (const auto& candidate : attend_rows) { rows[at++] = candidate.row; }
-    for (const auto& candidate : merge_rows) { rows[at++] = candidate.row; }
-    return rows;
-}();
+    while (at < std::size(backend_order) && backend_order[at] != backend) { ++at; }
+    return at;
+}
 
 std::string backend_list() {
     std::string names;
-    for (const KernelRow& row : all_rows) {
-        const std::string name = row.backend;
-        if (names.find(name) != std::string::npos) { continue; }
-        names += (names.empty() ? "" : ", ") + name +
-                 (row.missing != nullptr ? " (not here: " + std::string(row.missing) + ")" : "");
+    for (const std::string_view backend : backend_order) {
+        for (const KernelRow& row : tables().rows) {
+            if (row.backend != backend) { continue; }
+            names += (names.empty() ? "" : ", ") + std::string(backend);
+            if (row.missing != nullptr) {
+                names += " (not here: " + std::string(row.missing) + ")";
+            }
+            break;
+        }
     }
     return names;
 }
 
-template <typename Table>
-const auto& choose(const Table& table, const std::string& backend, const char* asked_by,
-                   bool refuse_ref) {
-    for (const auto& candidate : table) {
-        const std::string name = candidate.row.backend;
-        if (!backend.empty() && name != backend) { continue; }
-        if (candidate.row.missing != nullptr) {
-            if (backend.empty()) { continue; }
-            throw Error(MUSTAFAR_UNSUPPORTED, std::string(asked_by) + " = \"" + backend +
-                                                  "\" cannot run here: " + candidate.row.missing);
-        }
-        if (refuse_ref && name == "ref") {
-            throw Error(MUSTAFAR_UNSUPPORTED,
-                        std::string("flags = REFUSE_REF, but op \"") + candidate.row.op +
-                            "\" has only its reference row here; there are: " + backend_list());
-        }
-        return candidate;
+// A backend that was asked for must exist and run here.
+void check_backend(const std::string& backend, const char* asked_by) {
+    if (backend.empty()) { return; }
+    for (const KernelRow& row : tables().rows) {
+        if (row.backend != backend) { continue; }
+        if (row.missing == nullptr) { return; }
+        throw Error(MUSTAFAR_UNSUPPORTED, std::string(asked_by) + " = \"" + backend +
+                                              "\" cannot run here: " + row.missing);
     }
     throw Error(MUSTAFAR_UNSUPPORTED,
                 std::string(asked_by) + " = \"" + backend +
                     "\" is no backend of this library; there are: " + backend_list());
 }
 
+template <typename Function>
+const Candidate<Function>& choose(const Table<Function>& table, const std::string& backend,
+                                  bool refuse_ref) {
+    const std::size_t best = backend.empty() ? 0 : rank(backend);
+    for (const auto& candidate : table) {
+        if (rank(candidate.row.backend) < best || candidate.row.missing != nullptr) { continue; }
+        // Ops that have no other row (merge, unpack) are never what makes a program slow.
+        if (refuse_ref && table.size() > 1 && candidate.function == table.back().function) {
+            throw Error(MUSTAFAR_UNSUPPORTED,
+                        std::string("flags = REFUSE_REF, but op \"") + candidate.row.op +
+                            "\" has only its reference row here; there are: " + backend_list());
+        }
+        return candidate;
+    }
+    return table.back(); // ref: runs anywhere
+}
+
 } // namespace
 
-std::span<const KernelRow> kernel_rows() { return all_rows; }
+std::span<const KernelRow> kernel_rows() { return tables().rows; }
 
 Kernels choose_kernels(const std::string& backend, const char* asked_by, bool refuse_ref) {
-    const auto& prune = choose(prune_rows, backend, asked_by, refuse_ref);
-    const auto& pack = choose(pack_rows, backend, asked_by, refuse_ref);
-    const auto& unpack = choose(unpack_rows, backend, asked_by, refuse_ref);
-    const auto& attend = choose(attend_rows, backend, asked_by, refuse_ref);
-    const auto& merge = choose(merge_rows, backend, asked_by, refuse_ref);
-    return {prune.function,  pack.function,
-            unpack.function, attend.function,
-            merge.function,  {prune.row, pack.row, unpack.row, attend.row, merge.row}};
+    check_backend(backend, asked_by);
+    if (refuse_ref && backend == "ref") {
+        throw Error(MUSTAFAR_UNSUPPORTED, std::string("flags = REFUSE_REF, but ") + asked_by +
+                                              " = \"ref\"; there are: " + backend_list());
+    }
+    const auto& prune = choose(tables().prune, backend, refuse_ref);
+    const auto& pack = choose(tables().pack, backend, refuse_ref);
+    const auto& unpack = choose(tables().unpack, backend, refuse_ref);
+    const auto& attend = choose(tables().attend, backend, refuse_ref);
+    const auto& merge = choose(tables().merge, backend, refuse_ref);
+    Kernels chosen{prune.function,  pack.function,
+                   unpack.function, attend.function,
+                   merge.function,  attend.function != attend_ref,
+                   false,           {prune.row, pack.row, unpack.row, attend.row, merge.row}};
+    chosen.key_columns = std::string_view(attend.row.backend).starts_with("avx512");
+    return chosen;
 }
 
 } // namespace mustafar

@@ -53,6 +53,7 @@ struct HeadView {
     std::uint32_t page_count = 0;
     std::uint32_t body_rows = 0;
     DenseRows dense;
+    bool precise = false;                    // no half precision arithmetic
     const float* centre = nullptr;           // of K, [d]; null = none, or not frozen yet
     const std::int32_t* positions = nullptr; // of all rows in order; null = the row index
     std::uint32_t rows() const { return body_rows + dense.count; }
@@ -72,6 +73,16 @@ struct UnpackArgs {
 using UnpackFn = void (*)(const UnpackArgs&);
 
 // ---- attend: one kv head of one cache, all queries of its group --------------------------------
+// Which part of a head's work a call does. Parts depend on lengths and options alone, so that results
+// are the same for any number of threads.
+struct AttendPart {
+    std::uint32_t first_query = 0; // query rows, token by token, the group's heads within
+    std::uint32_t queries = 0;
+    std::uint32_t first_tile = 0; // tiles as core/attend_parts.hpp counts them
+    std::uint32_t tiles = 0;
+    float* partial = nullptr; // out: part_floats(d_v) per query row
+};
+
 struct AttendArgs {
     HeadView head;
     std::uint32_t kv_head = 0;
@@ -91,6 +102,7 @@ struct AttendArgs {
     const mustafar_tensor* weights = nullptr;
     const mustafar_tensor* dropped = nullptr;
     std::byte* work = nullptr; // work_bytes of scratch
+    AttendPart part;           // `ref` does whole heads and writes the outputs itself
 };
 using AttendFn = void (*)(const AttendArgs&);
 constexpr std::size_t work_bytes = std::size_t{416}
@@ -117,7 +129,9 @@ struct Kernels { // the rows a context uses
     UnpackFn unpack;
     AttendFn attend;
     MergeFn merge;
-    KernelRow rows[5]; // in the order above
+    bool attend_in_parts; // the attend row does parts; the core merges them
+    bool key_columns;     // attend wants full pages of exact K by columns (format/columns.hpp)
+    KernelRow rows[5];    // in the order above
 };
 
 std::span<const KernelRow> kernel_rows();

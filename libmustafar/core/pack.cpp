@@ -6,6 +6,7 @@
 
 #include "core/assert.hpp"
 #include "core/incoming.hpp"
+#include "format/columns.hpp"
 
 namespace mustafar {
 
@@ -214,11 +215,13 @@ Cache::Place Cache::next_place(HeadState& head) {
         const PageRef& last = head.pages[head.page_count - 1];
         const auto used = static_cast<std::uint32_t>(std::popcount(last.valid));
         if (used + stage.in_place_rows < page_rows && !Pool::shared(*last.page)) {
+            keys_to_rows(head.spec, *last.page); // same content: a failed call changes nothing
             return {last.page, used + stage.in_place_rows++};
         }
         if (used < page_rows &&
             stage.in_place_rows == 0) { // a fork reads this page: copy before writing
             stage.replacement = pool().clone(*last.page);
+            keys_to_rows(head.spec, *stage.replacement);
             stage.replacement_rows = used + 1;
             return {stage.replacement, used};
         }

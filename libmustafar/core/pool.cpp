@@ -16,6 +16,7 @@ Page* Pool::create(std::size_t data_bytes) {
 
 Page* Pool::clone(const Page& page) {
     Page* copy = create(page.data_bytes);
+    copy->key_columns = page.key_columns;
     copy->v_at = page.v_at;
     copy->code_bytes[0] = page.code_bytes[0];
     copy->code_bytes[1] = page.code_bytes[1];

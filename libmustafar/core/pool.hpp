@@ -14,7 +14,7 @@ namespace mustafar {
 // The record in front of a page's data. Content layout: format/page.hpp.
 struct alignas(64) Page {
     std::atomic<std::uint32_t> refs{1};
-    std::uint32_t reserved = 0;
+    std::uint32_t key_columns = 0;        // 1: K lies by columns (format/columns.hpp)
     std::uint32_t data_bytes = 0;         // behind this record
     std::uint32_t v_at = 0;               // where the V side starts in the data
     std::uint32_t code_bytes[2] = {0, 0}; // ragged sides: bytes of all codes; else 0

@@ -5,6 +5,7 @@
 
 #include "core/assert.hpp"
 #include "core/incoming.hpp"
+#include "format/columns.hpp"
 
 namespace mustafar {
 
@@ -21,6 +22,7 @@ Page* Cache::take_page(HeadState& head) {
 
 void Cache::keep_in_reserve(HeadState& head, Page* page) noexcept {
     std::memset(page->data(), 0, page->data_bytes);
+    page->key_columns = 0;
     page->next = std::exchange(head.reserve, page);
     ++head.reserve_count;
 }
@@ -125,8 +127,20 @@ void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count,
 
 // ---- publication: nothing below can fail -------------------------------------------------------
 
+// Full pages that nobody else reads take the order that attend likes best.
+void Cache::order_keys(HeadState& head, std::uint32_t first_page) const {
+    if (!context_->kernels().key_columns || !can_have_columns(head.spec)) { return; }
+    for (std::uint32_t p = first_page; p < head.page_count; ++p) {
+        const PageRef& ref = head.pages[p];
+        if (ref.valid == first_slots(page_rows) && !Pool::shared(*ref.page)) {
+            keys_to_columns(head.spec, *ref.page);
+        }
+    }
+}
+
 void Cache::publish_body(HeadState& head) {
     Stage& stage = head.stage;
+    const bool replaced = stage.replacement != nullptr;
     if (!stage.table.empty()) {
         std::copy(head.pages.begin(), head.pages.begin() + head.page_count, stage.table.begin());
         head.pages.swap(stage.table);
@@ -141,12 +155,14 @@ void Cache::publish_body(HeadState& head) {
         pool().release(std::exchange(last.page, std::exchange(stage.replacement, nullptr)));
         last.valid = first_slots(stage.replacement_rows);
     }
+    const std::uint32_t first_new = head.page_count - (stage.in_place_rows > 0 || replaced ? 1 : 0);
     while (stage.first != nullptr) {
         Page* page = std::exchange(stage.first, stage.first->next);
         page->next = nullptr;
         const std::uint32_t rows = page == stage.last ? stage.last_rows : page_rows;
         head.pages[head.page_count++] = PageRef{page, first_slots(rows), 0};
     }
+    order_keys(head, first_new);
     head.body_rows += stage.rows;
     head.centre_frozen |= stage.centre_ready;
     for (int side = 0; side < 2; ++side) { head.mask_frozen[side] |= stage.mask_ready[side]; }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/assert.hpp"
+#include "format/columns.hpp"
 
 namespace mustafar {
 namespace {
@@ -86,6 +87,7 @@ PageSide page_side(const HeadSpec& head, Side side, Page& page) {
     arrays.offsets = arrays.strides.offset != 0 ? start + at.offsets : nullptr;
     arrays.meta = start + at.meta;
     arrays.codes = start + at.codes;
+    arrays.columns = side == Side::k && page.key_columns != 0;
     return arrays;
 }
 
@@ -102,6 +104,10 @@ std::uint32_t PageSide::row_count(const SideSpec& side, std::uint32_t slot) cons
 }
 
 void load_row(const SideSpec& side, const PageSide& arrays, std::uint32_t slot, RowImage& image) {
+    if (arrays.columns) {
+        load_column_row(side, arrays, slot, image);
+        return;
+    }
     image.count = arrays.row_count(side, slot);
     if (arrays.bitmaps != nullptr) {
         std::memcpy(image.bitmap, arrays.bitmaps + std::size_t{slot} * arrays.strides.bitmap,
@@ -116,7 +122,8 @@ void load_row(const SideSpec& side, const PageSide& arrays, std::uint32_t slot, 
 
 void store_row([[maybe_unused]] const SideSpec& side, PageSide& arrays, std::uint32_t slot,
                const RowImage& image) {
-    MUSTAFAR_ASSERT(side.encoding != Encoding::ragged && image.count == side.keep);
+    MUSTAFAR_ASSERT(!arrays.columns && side.encoding != Encoding::ragged &&
+                    image.count == side.keep);
     if (arrays.bitmaps != nullptr) {
         std::memcpy(arrays.bitmaps + std::size_t{slot} * arrays.strides.bitmap, image.bitmap,
                     arrays.strides.bitmap);

@@ -63,6 +63,7 @@ struct PageSide {
     std::byte* codes = nullptr;   // [32][stride], or ragged
     std::byte* meta = nullptr;    // [32][stride], or the block of a channel encoding
     std::byte* offsets = nullptr; // ragged: u16 [32], bytes from `codes`
+    bool columns = false;         // a K side in the order of format/columns.hpp
     RowStrides strides;
 
     const std::byte* row_codes(std::uint32_t slot) const;

@@ -335,6 +335,7 @@ void SnapshotReader::read_pages(Cache& cache, HeadState& head, std::uint32_t cou
             }
         }
     }
+    cache.order_keys(head, 0);
 }
 
 void SnapshotReader::read_page_side(const HeadState& head, Side side, std::uint32_t rows,

@@ -16,14 +16,16 @@ void put_page_side(Payload& payload, const HeadSpec& spec, Side side, const Page
             if (((ref.valid >> slot) & 1U) != 0) { visit(slot); }
         }
     };
+    RowImage image;
     if (arrays.bitmaps != nullptr) {
         each([&](std::uint32_t slot) {
-            payload.append(arrays.bitmaps + std::size_t{slot} * arrays.strides.bitmap,
-                           arrays.strides.bitmap);
+            load_row(s, arrays, slot, image);
+            payload.append(image.bitmap, arrays.strides.bitmap);
         });
     }
     each([&](std::uint32_t slot) {
-        payload.append(arrays.row_codes(slot), code_bytes(arrays.row_count(s, slot), s.bits));
+        load_row(s, arrays, slot, image);
+        payload.append(image.codes, code_bytes(image.count, s.bits));
     });
     if (arrays.strides.block_meta != 0) { payload.append(arrays.meta, arrays.strides.block_meta); }
     if (arrays.strides.meta != 0) {

@@ -44,13 +44,14 @@ void unpack_body(const UnpackArgs& args, const SideSpec& side, const float* cent
         RowImage image;
         load_row(side, arrays, slot, image);
         const std::byte* meta = arrays.meta + std::size_t{slot} * arrays.strides.meta;
+        const auto* codes = reinterpret_cast<const std::byte*>(image.codes);
         double* out = args.values + std::size_t{row} * side.d;
         std::size_t index = 0;
         for (std::size_t c = 0; c < side.d; ++c) {
             const double mu = centre != nullptr ? centre[c] : 0.0;
             out[c] = mu;
             if (!bit(image.bitmap, c)) { continue; }
-            out[c] = mu + code_value(side, args.head->store, arrays.row_codes(slot), meta, index);
+            out[c] = mu + code_value(side, args.head->store, codes, meta, index);
             ++index;
         }
         if (args.bitmaps != nullptr) {
