@@ -44,12 +44,15 @@ void store_out(const AttendArgs& args, const Place& place, const Merged& all, co
     const std::size_t d = args.head.spec->v.d;
     const mustafar_tensor& out = *args.out;
     const std::int64_t at = place.in(out);
+    double share[max_splits] = {}; // of each part's unnormalized output
+    for (std::uint32_t p = 0; p < count; ++p) {
+        const float* part = partials + p * stride;
+        if (part[1] > 0.0F) { share[p] = std::exp(part[0] - all.max) / all.sum; }
+    }
     for (std::size_t c = 0; c < d; ++c) {
         double value = 0.0;
-        for (std::uint32_t p = 0; p < count && all.sum > 0.0; ++p) {
-            const float* part = partials + p * stride;
-            if (part[1] == 0.0F) { continue; }
-            value += std::exp(part[0] - all.max) / all.sum * part[part_head + c];
+        for (std::uint32_t p = 0; p < count; ++p) {
+            value += share[p] * partials[p * stride + part_head + c];
         }
         store_element(out, at + static_cast<std::int64_t>(c) * out.strides[3], value);
     }

@@ -46,8 +46,10 @@ class Payload {
         append(&value, sizeof(T));
     }
     void append(const void* data, std::size_t bytes) {
-        const auto* at = static_cast<const std::byte*>(data);
-        bytes_.insert(bytes_.end(), at, at + bytes);
+        if (bytes == 0) { return; }
+        const std::size_t end = bytes_.size();
+        bytes_.resize(end + bytes);
+        std::memcpy(bytes_.data() + end, data, bytes);
     }
     const std::vector<std::byte>& bytes() const { return bytes_; }
     void clear() { bytes_.clear(); }
