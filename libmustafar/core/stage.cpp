@@ -129,7 +129,7 @@ void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count,
 
 // Full pages that nobody else reads take the order that attend likes best.
 void Cache::order_keys(HeadState& head, std::uint32_t first_page) const {
-    if (!context_->kernels().key_columns || !can_have_columns(head.spec)) { return; }
+    if (!context_->kernels().key_columns || !wants_columns(head.spec)) { return; }
     for (std::uint32_t p = first_page; p < head.page_count; ++p) {
         const PageRef& ref = head.pages[p];
         if (ref.valid == first_slots(page_rows) && !Pool::shared(*ref.page)) {

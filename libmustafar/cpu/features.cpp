@@ -15,7 +15,7 @@ namespace {
 #if defined(__x86_64__)
 struct Features {
     bool avx2 = false;   // with FMA, F16C, BMI1/2, POPCNT, LZCNT
-    bool avx512 = false; // F, BW, DQ, VL, VBMI, VBMI2
+    bool avx512 = false; // F, BW, DQ, VL, VBMI, VBMI2, VNNI
     bool avx512fp16 = false;
 };
 
@@ -40,8 +40,8 @@ Features detect() {
     const bool bmi1 = has(b, 3), avx2 = has(b, 5), bmi2 = has(b, 8);
     found.avx2 = ymm && avx && avx2 && fma && f16c && bmi1 && bmi2 && popcnt;
     const bool f = has(b, 16), dq = has(b, 17), bw = has(b, 30), vl = has(b, 31);
-    const bool vbmi = has(c, 1), vbmi2 = has(c, 6);
-    found.avx512 = found.avx2 && zmm && f && dq && bw && vl && vbmi && vbmi2;
+    const bool vbmi = has(c, 1), vbmi2 = has(c, 6), vnni = has(c, 11);
+    found.avx512 = found.avx2 && zmm && f && dq && bw && vl && vbmi && vbmi2 && vnni;
     found.avx512fp16 = found.avx512 && has(d, 23);
     return found;
 }
@@ -59,7 +59,7 @@ const char* missing_avx512fp16() {
     return features().avx512fp16 ? nullptr : "needs AVX512-FP16 and AVX512-VBMI2";
 }
 const char* missing_avx512() {
-    return features().avx512 ? nullptr : "needs AVX512 F, BW, DQ, VL, VBMI and VBMI2";
+    return features().avx512 ? nullptr : "needs AVX512 F, BW, DQ, VL, VBMI, VBMI2 and VNNI";
 }
 const char* missing_avx2() {
     return features().avx2 ? nullptr : "needs AVX2, FMA, F16C, BMI2 and POPCNT";

@@ -13,6 +13,10 @@ namespace mustafar {
 
 // Can the K side of this head's pages be kept by columns?
 inline bool can_have_columns(const HeadSpec& head) { return head.k.encoding == Encoding::exact; }
+// Dense rows of few bits are small enough to be transposed as they are read.
+inline bool wants_columns(const HeadSpec& head) {
+    return can_have_columns(head) && (head.k.keep < head.k.d || head.k.bits >= 8);
+}
 
 // In place; the page must hold 32 rows. Both do nothing where the page is in that order already.
 void keys_to_columns(const HeadSpec& head, Page& page);

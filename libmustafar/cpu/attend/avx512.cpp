@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_avx512: fp32 arithmetic throughout.
+// attend_avx512: fp32 arithmetic, and integers for dense rows of 4 and 2 bits unless a recipe asks for
+// precise.
 #include "cpu/attend/avx512_tile.hpp"
 
 #include "cpu/attend/driver.hpp"
@@ -7,7 +8,8 @@
 namespace mustafar {
 
 void attend_avx512(const AttendArgs& args) {
-    cpu::attend_part(args, nullptr, cpu::tile_ops<cpu::F32>);
+    cpu::attend_part(args, nullptr,
+                     args.head.precise ? cpu::tile_ops<cpu::F32> : cpu::tile_ops<cpu::F32Codes>);
 }
 
 } // namespace mustafar

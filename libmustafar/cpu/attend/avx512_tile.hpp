@@ -70,15 +70,16 @@ constexpr SpreadTable spread_table(U32 bits) {
 constexpr SpreadTable spread4 = spread_table(4);
 constexpr SpreadTable spread2 = spread_table(2);
 
-// Issues one fetch per step over `steps` steps.
+// Fetches evenly over `steps` steps.
 class Fetch {
   public:
     MUSTAFAR_INLINE Fetch(const Ahead& ahead, U32 steps)
         : at_(ahead.at != nullptr ? reinterpret_cast<const char*>(ahead.at)
                                   : reinterpret_cast<const char*>(&spread4)),
-          stride_(ahead.bytes / steps) {}
+          stride_((ahead.bytes + steps - 1) / steps) {}
     MUSTAFAR_INLINE void step() {
         _mm_prefetch(at_, _MM_HINT_T0);
+        if (stride_ > 64) { _mm_prefetch(at_ + 64, _MM_HINT_T0); } // dense rows, few steps
         at_ += stride_;
     }
 
@@ -188,6 +189,7 @@ struct F32 {
     using Vec = Pair;
     static constexpr U32 value_segments = 2; // of V, in registers at a time
     static constexpr bool half = false;
+    static constexpr bool codes = false; // integer arithmetic where rows allow it
 
     static MUSTAFAR_INLINE Vec zero() { return {_mm512_setzero_ps(), _mm512_setzero_ps()}; }
     static MUSTAFAR_INLINE Vec load(const float* at) {
@@ -379,6 +381,14 @@ inline U32 expand_tile(const Rows& rows, U32 slots, bool all, const Scratch& scr
     return stride;
 }
 
+} // namespace
+} // namespace mustafar::cpu
+
+#include "cpu/attend/avx512_codes.hpp"
+
+namespace mustafar::cpu {
+namespace {
+
 // ---- scores ------------------------------------------------------------------------------------
 // A source yields the 32 tokens' values of channel 0, 1, 2, ...
 
@@ -523,6 +533,15 @@ inline void score_codes(const Rows& k, const std::byte* native, U32 n, float* sc
 template <class M>
 void score(const Rows& k, const std::byte* native, U32 n, float* scores, const Scratch& scratch,
            const Ahead& ahead) {
+    if (M::codes && has_code_rows(k)) {
+        auto* queries = const_cast<std::byte*>(native);
+        if (k.bits == 4) {
+            score_codes_of<4>(k, queries, n, scores, ahead);
+        } else {
+            score_codes_of<2>(k, queries, n, scores, ahead);
+        }
+        return;
+    }
     if (k.form == Rows::Form::columns && k.bits != 16) {
         score_codes<M>(k, native, n, scores, scratch, ahead);
     } else if (k.form == Rows::Form::columns && k.bitmaps != nullptr) {
@@ -776,6 +795,14 @@ inline U32 dequantize_rows(const Rows& v, U32 needed, const Scratch& scratch) {
 template <class M>
 void add_values(const Rows& v, const float* weights, U32 n, U32 needed, const Softmax* states,
                 float* out, U32 out_stride, const Scratch& scratch, const Ahead& ahead) {
+    if (M::codes && has_code_rows(v)) {
+        if (v.bits == 4) {
+            add_codes_of<4>(v, weights, n, needed, states, out, out_stride, ahead);
+        } else {
+            add_codes_of<2>(v, weights, n, needed, states, out, out_stride, ahead);
+        }
+        return;
+    }
     RowStarts starts;
     const auto start_rows = [&](const std::byte* first, std::size_t stride) {
         for (U32 slot = 0; slot < tile_rows; ++slot) { starts.at[slot] = first + slot * stride; }
@@ -814,7 +841,7 @@ void add_values(const Rows& v, const float* weights, U32 n, U32 needed, const So
 }
 
 template <class M>
-void load_queries(const float* q, U32 n, U32 d, std::byte* native, float* factor) {
+void load_queries(const float* q, U32 n, U32 d, U32 code_bits, std::byte* native, float* factor) {
     auto* out = reinterpret_cast<typename M::Native*>(native);
     const U32 block = n < 4 ? n : 4;
     for (U32 i = 0; i < n; ++i) {
@@ -824,7 +851,13 @@ void load_queries(const float* q, U32 n, U32 d, std::byte* native, float* factor
         auto* to = out + std::size_t{i / block * block} * d + i % block;
         for (U32 c = 0; c < d; ++c) { to[std::size_t{c} * block] = M::to_native(row[c] * inverse); }
     }
+    if (M::codes && code_bits != 0) { load_code_queries(q, n, d, native, code_bits, factor); }
 }
+
+// fp32, and integers for dense rows of few bits: what the codes cannot say is not worth fp32.
+struct F32Codes : F32 {
+    static constexpr bool codes = true;
+};
 
 template <class M>
 constexpr TileOps tile_ops = {load_queries<M>, score<M>, weigh, add_values<M>};

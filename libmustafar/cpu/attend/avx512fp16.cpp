@@ -49,6 +49,7 @@ struct F16 {
     using Vec = __m512h;
     static constexpr U32 value_segments = 4;
     static constexpr bool half = true;
+    static constexpr bool codes = true;
 
     static MUSTAFAR_INLINE Vec zero() { return _mm512_setzero_ph(); }
     static MUSTAFAR_INLINE Vec load(const Native* at) { return _mm512_loadu_ph(at); }
@@ -123,7 +124,8 @@ namespace mustafar {
 
 void attend_avx512fp16(const AttendArgs& args) {
     const bool half = args.head.store == Dtype::f16 && !args.head.precise;
-    cpu::attend_part(args, half ? &cpu::tile_ops<cpu::F16> : nullptr, cpu::tile_ops<cpu::F32>);
+    cpu::attend_part(args, half ? &cpu::tile_ops<cpu::F16> : nullptr,
+                     args.head.precise ? cpu::tile_ops<cpu::F32> : cpu::tile_ops<cpu::F32Codes>);
 }
 
 } // namespace mustafar

@@ -20,7 +20,7 @@ constexpr std::uint32_t bytes_ahead = 8192; // of one side, when small pages fol
 
 struct Work {          // laid out in the call's workspace
     float* q;          // [max_queries][d_k]
-    std::byte* native; // the same for the kernels
+    std::byte* native; // the same as the kernels like it, and 8-bit planes behind
     float* scores;     // [max_queries][32]
     float* weights;    // [max_queries][32]
     float* out;        // [max_queries][d_v, whole vectors]
@@ -37,10 +37,12 @@ Work lay_out(std::byte* memory) {
     constexpr std::size_t queries = std::size_t{max_queries} * max_dim * 4;
     constexpr std::size_t tile = std::size_t{tile_rows} * max_dim * 4;
     constexpr std::size_t scores = std::size_t{max_queries} * tile_rows * 4;
-    static_assert(3 * queries + 2 * scores + 2 * (tile + 64) + tile / 2 + 64 <= work_bytes);
+    constexpr std::size_t planes = std::size_t{max_queries} * (max_dim * 2 + 8);
+    static_assert(planes + 3 * queries + 2 * scores + 2 * (tile + 64) + tile / 2 + 64 <=
+                  work_bytes);
     Work work{};
     work.q = reinterpret_cast<float*>(take(queries));
-    work.native = take(queries);
+    work.native = take(queries + planes);
     work.out = reinterpret_cast<float*>(take(queries));
     work.scores = reinterpret_cast<float*>(take(scores));
     work.weights = reinterpret_cast<float*>(take(scores));
@@ -300,7 +302,9 @@ void Part::load_queries() {
 
 void Part::start(const TileOps& ops) {
     float factor[max_queries];
-    ops.load_queries(work_.q, padded(n_), args_.head.spec->k.d, work_.native, factor);
+    const SideSpec& k = args_.head.spec->k;
+    const bool code_rows = k.encoding == Encoding::exact && k.keep == k.d && k.bits < 8;
+    ops.load_queries(work_.q, padded(n_), k.d, code_rows ? k.bits : 0U, work_.native, factor);
     const double rows = std::max(1U, args_.head.rows());
     for (std::uint32_t i = 0; i < padded(n_); ++i) {
         Softmax& state = states_[i];

@@ -69,8 +69,9 @@ struct Scratch {        // of one work item; each 64-byte aligned with 64 readab
 
 struct TileOps {
     // q [n][d] float to the kernels' own layout; factor[i]: what a raw score has to be multiplied by.
-    void (*load_queries)(const float* q, std::uint32_t n, std::uint32_t d, std::byte* native,
-                         float* factor);
+    // code_bits: bits of dense body rows of K with one scale and zero each, 0 where they are others.
+    void (*load_queries)(const float* q, std::uint32_t n, std::uint32_t d, std::uint32_t code_bits,
+                         std::byte* native, float* factor);
     // scores [n][32]: raw dot products of every slot; those of unused slots are any finite number.
     void (*score)(const Rows& k, const std::byte* queries, std::uint32_t n, float* scores,
                   const Scratch& scratch, const Ahead& ahead);
