@@ -36,7 +36,7 @@ void check_rule(const PruneRule& rule, std::uint32_t d, bool has_mask) {
         break;
     case Method::threshold:
         if (!(rule.threshold >= 0.0F) || std::isinf(rule.threshold)) {
-            refuse("options.threshold = " + std::to_string(rule.threshold) +
+            refuse("options.threshold = " + shown(rule.threshold) +
                    " must be finite and at least 0");
         }
         break;

@@ -675,6 +675,7 @@ static void prune_marks_and_unmarks(void) {
         blob_free(&before);
     }
     options.method = MUSTAFAR_PRUNE_NONE;
+    options.keep = 0;
     EXPECT(MUSTAFAR_OK, mustafar_cache_prune(cache, MUSTAFAR_ALL, MUSTAFAR_ALL, 0, 0, 68, &options,
                                              NULL, NULL, NULL, ERR));
     MUST(mustafar_cache_export(cache, 0, 1, 0, 0, 100, &out, bitmaps, ERR));
@@ -704,6 +705,23 @@ static void prune_options_refused(void) {
                {4, 0, 0, 0, 0},  {4, 65, 0, 0, 0},         {5, 0, 0, 0, 0},        {5, 33, 0, 0, 0},
                {6, 0, 0, -1, 0}, {6, 0, 0, NAN, 0},        {6, 0, 0, INFINITY, 0}, {0, 0, 0, 0, 1},
                {7, 0, 0, 0, 0}};
+    static const struct { /* a number that the method does not use */
+        uint32_t method, keep, of;
+        float threshold;
+        const char* names;
+    } unused[] = {{0, 5, 0, 0, "options.keep = 5"},
+                  {0, 0, 4, 0, "options.of = 4"},
+                  {0, 0, 0, 0.5F, "options.threshold = 0.5"},
+                  {0, 0, 0, NAN, "options.threshold = nan"},
+                  {1, 5, 0, 0, "options.keep = 5"},
+                  {2, 5, 4, 0, "options.of = 4"},
+                  {2, 5, 0, 0.5F, "options.threshold = 0.5"},
+                  {3, 2, 4, 0.5F, "options.threshold = 0.5"},
+                  {4, 5, 4, 0, "options.of = 4"},
+                  {5, 5, 4, 0, "options.of = 4"},
+                  {6, 5, 0, 0.5F, "options.keep = 5"},
+                  {6, 0, 4, 0.5F, "options.of = 4"},
+                  {7, UINT32_MAX, 0, 0, "options.keep = 4294967295"}};
     float weights[2 * 64];
     uint8_t mask[64 * 8] = {0};
     mustafar_prune_options options = MUSTAFAR_PRUNE_OPTIONS_INIT;
@@ -722,6 +740,18 @@ static void prune_options_refused(void) {
                        MUSTAFAR_INVALID_ARGUMENT,
                    "case %d: method %u keep %u of %u: %s", (int)i, (unsigned)bad[i].method,
                    (unsigned)bad[i].keep, (unsigned)bad[i].of, last.message);
+    }
+    for (i = 0; i < sizeof unused / sizeof unused[0]; ++i) {
+        mustafar_status status;
+        options.method = unused[i].method;
+        options.keep = unused[i].keep;
+        options.of = unused[i].of;
+        options.threshold = unused[i].threshold;
+        options.reserved = 0;
+        status = mustafar_cache_prune(cache, 0, 0, 0, 0, 64, &options, NULL, NULL, NULL, ERR);
+        CHECK_CASE(status == MUSTAFAR_INVALID_ARGUMENT &&
+                       strstr(last.message, unused[i].names) != NULL,
+                   "unused %d: %s", (int)i, last.message);
     }
     memset(&options, 0, sizeof options);
     options.struct_size = (uint32_t)sizeof options;

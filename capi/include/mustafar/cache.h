@@ -80,7 +80,8 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_commit(mustafar_ca
                                                                      uint32_t layer,
                                                                      mustafar_error *error);
 
-/* How mustafar_cache_prune chooses. Zeros (besides struct_size) mean: as the recipe says. */
+/* How mustafar_cache_prune chooses. Zeros (besides struct_size) mean: as the recipe says. A number
+ * that `method` does not use must be 0; with MUSTAFAR_PRUNE_RECIPE that is every one of them. */
 typedef struct mustafar_prune_options {
     uint32_t struct_size; /* caller's sizeof */
     uint32_t method;      /* MUSTAFAR_PRUNE_... */
@@ -105,8 +106,8 @@ typedef struct mustafar_prune_options {
  *   mask             method MASK: u8 [kv_heads, end - begin, head_dim / 8], bit c (lowest first) of
  *                    a row is channel c; NULL otherwise
  * Where one kv_head is named, the leading dimension of the three is 1.
- *   INVALID_ARGUMENT; NON_FINITE a weight beyond 0 .. 65504; BAD_STATE a row in the range is packed
- *   or in the window; OUT_OF_MEMORY.
+ *   INVALID_ARGUMENT (also an option that the method does not use); NON_FINITE a weight beyond
+ *   0 .. 65504; BAD_STATE a row in the range is packed or in the window; OUT_OF_MEMORY.
  *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_prune(
     mustafar_cache *cache, uint32_t layer, uint32_t kv_head, uint32_t side, uint32_t begin,
