@@ -21,11 +21,13 @@ long exhaust(const std::string& name, mustafar_status whole, const Call& call) {
     long made = 0;
     for (const long sign : {1L, -1L}) {
         for (long n = 1;; ++n) {
+            const long live = heap_live;
             heap_fails_at = sign * n;
             const mustafar_status status = call();
             const bool reached = sign > 0 ? heap_fails_at == 0 : heap_fails_at == -1;
             heap_fails_at = 0;
             made = n - 1;
+            EXPECT_EQ(heap_live, live) << name << ", left behind after allocation " << n;
             if (!reached) {
                 EXPECT_EQ(status, whole) << name;
                 break;

@@ -8,6 +8,7 @@
 
 std::size_t heap_largest = 0;
 long heap_fails_at = 0;
+long heap_live = 0;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
 const bool heap_counts = false;
@@ -26,8 +27,12 @@ void* operator new(std::size_t bytes) {
     heap_largest = bytes > heap_largest ? bytes : heap_largest;
     void* data = std::malloc(bytes);
     if (data == nullptr) { throw std::bad_alloc(); }
+    ++heap_live;
     return data;
 }
-void operator delete(void* data) noexcept { std::free(data); }
-void operator delete(void* data, std::size_t /*bytes*/) noexcept { std::free(data); }
+void operator delete(void* data) noexcept {
+    heap_live -= data != nullptr ? 1 : 0;
+    std::free(data);
+}
+void operator delete(void* data, std::size_t /*bytes*/) noexcept { operator delete(data); }
 #endif
