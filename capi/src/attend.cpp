@@ -23,13 +23,14 @@ void read_options(const mustafar_attend_options* options, AttendRequest& request
     require_zero(given.reserved[0] | given.reserved[1], "options.reserved");
     const auto check = [](const char* name, float value, float most) {
         if (value >= 0.0F && value <= most) { return; }
-        refuse(std::string("options.") + name + " = " + std::to_string(value) +
-               " is out of range; give 0.." + std::to_string(most));
+        refuse(std::string("options.") + name + " = " + shown(value) +
+               " is out of range; give 0.." + shown(most));
     };
     check("softcap", given.softcap, 1e30F);
     check("drop_mass", given.drop_mass, 1.0F);
     if (!std::isfinite(given.scale)) {
-        refuse("options.scale = " + std::to_string(given.scale) + " is not finite");
+        refuse("options.scale = " + shown(given.scale) +
+               " is not finite; give a number, or 0 for 1/sqrt(head_dim)");
     }
     request.at = (given.flags & MUSTAFAR_ATTEND_AT) != 0;
     if (!request.at && given.q_position != 0) {
@@ -56,12 +57,13 @@ void check_finite(const mustafar_tensor& q) {
                 const std::int64_t at =
                     index[0] * q.strides[0] + index[1] * q.strides[1] + index[2] * q.strides[2];
                 for (std::int64_t c = 0; c < q.shape[3]; ++c) {
-                    if (std::isfinite(load_element(q, at + c * q.strides[3]))) { continue; }
+                    const float value = load_element(q, at + c * q.strides[3]);
+                    if (std::isfinite(value)) { continue; }
                     throw Error(MUSTAFAR_NON_FINITE,
                                 "q[cache " + std::to_string(index[0]) + ", query " +
                                     std::to_string(index[1]) + ", head " +
                                     std::to_string(index[2]) + ", channel " + std::to_string(c) +
-                                    "] is not finite",
+                                    "] = " + shown(value) + " is not finite",
                                 {index[0], index[1], index[2], c});
                 }
             }
@@ -73,8 +75,10 @@ void check_sinks(const mustafar_tensor* sinks, std::uint32_t q_heads) {
     if (sinks == nullptr) { return; }
     check_tensor(sinks, {"sinks", {q_heads}, {MUSTAFAR_F32}});
     for (std::int64_t h = 0; h < q_heads; ++h) {
-        if (std::isfinite(load_element(*sinks, h * sinks->strides[0]))) { continue; }
-        throw Error(MUSTAFAR_NON_FINITE, "sinks[" + std::to_string(h) + "] is not finite",
+        const float value = load_element(*sinks, h * sinks->strides[0]);
+        if (std::isfinite(value)) { continue; }
+        throw Error(MUSTAFAR_NON_FINITE,
+                    "sinks[" + std::to_string(h) + "] = " + shown(value) + " is not finite",
                     {0, 0, h, -1});
     }
 }
@@ -134,7 +138,7 @@ void check_lse(const mustafar_tensor& lse, const char* name) {
         const float value = load_element(lse, at);
         if (std::isnan(value) || value == HUGE_VALF) {
             throw Error(MUSTAFAR_NON_FINITE,
-                        std::string(name) + " holds " + std::to_string(value) +
+                        std::string(name) + " holds " + shown(value) +
                             "; give finite values or -inf",
                         {index[0], index[1], index[2], index[3]});
         }

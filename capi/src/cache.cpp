@@ -2,7 +2,8 @@
 // Cache calls that change something.
 #include "mustafar/cache.h"
 
-#include <cmath>
+#include <algorithm>
+#include <initializer_list>
 
 #include "call_log.hpp"
 #include "convert.hpp"
@@ -26,10 +27,28 @@ void check_weights(const mustafar_tensor* weights, const char* name, std::int64_
             if (value >= 0.0F && value <= 65504.0F) { continue; }
             throw Error(MUSTAFAR_NON_FINITE,
                         std::string(name) + "[" + std::to_string(h) + ", " + std::to_string(i) +
-                            "] = " + std::to_string(value) + "; weights are 0..65504",
+                            "] = " + shown(value) + "; weights are 0..65504",
                         {0, i, h, 0});
         }
     }
+}
+
+// A number the method does not read is a misunderstanding, not a default.
+void check_unused(const mustafar_prune_options& given) {
+    const auto check = [&](bool set, const std::string& field,
+                           std::initializer_list<uint32_t> users) {
+        if (!set || std::find(users.begin(), users.end(), given.method) != users.end()) { return; }
+        refuse("options." + field +
+               " is not used by options.method = " + std::to_string(given.method) +
+               (given.method == MUSTAFAR_PRUNE_RECIPE ? " (MUSTAFAR_PRUNE_RECIPE)" : "") +
+               "; set it to 0, or give the method that uses it");
+    };
+    check(given.keep != 0, "keep = " + std::to_string(given.keep),
+          {MUSTAFAR_PRUNE_TOKEN_TOPK, MUSTAFAR_PRUNE_N_M, MUSTAFAR_PRUNE_CHANNELS,
+           MUSTAFAR_PRUNE_CHANNEL_TOPK});
+    check(given.of != 0, "of = " + std::to_string(given.of), {MUSTAFAR_PRUNE_N_M});
+    check(given.threshold != 0.0F, "threshold = " + shown(given.threshold),
+          {MUSTAFAR_PRUNE_THRESHOLD});
 }
 
 PruneRequest read_prune(const Cache& cache, uint32_t layer, uint32_t kv_head, uint32_t side,
@@ -52,6 +71,7 @@ PruneRequest read_prune(const Cache& cache, uint32_t layer, uint32_t kv_head, ui
         refuse("options.method = " + std::to_string(given.method) +
                " does not exist; give MUSTAFAR_PRUNE_RECIPE .. MASK (0..7)");
     }
+    check_unused(given);
     if (given.keep > max_head_dim || given.of > max_head_dim) {
         refuse("options.keep = " + std::to_string(given.keep) +
                ", options.of = " + std::to_string(given.of) + "; neither can exceed head_dim");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "snapshot_file.hpp"
 
+#include <atomic>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
+#include <cstdint>
 #include <cstring>
 
 #include <fcntl.h>
@@ -26,21 +26,38 @@ std::string folder_of(const std::string& path) {
     return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
+constexpr int most_tries = 1000; // each one finds a file that somebody left behind
+
+// "." and six digits or letters: another one at each call and in each process that runs now.
+// Others may still hold the name (a crash, a machine that shares the folder); O_EXCL tells.
+std::string next_suffix() {
+    static std::atomic<std::uint32_t> calls{0};
+    const auto process = static_cast<std::uint32_t>(::getpid());
+    std::uint32_t number = (process * 0x9E3779B9U) ^ (calls.fetch_add(1) * 0x85EBCA6BU);
+    std::string suffix = ".";
+    for (int i = 0; i < 6; ++i, number /= 36) {
+        suffix += "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+    }
+    return suffix;
+}
+
 } // namespace
 
-NewFile::NewFile(const std::string& path) : path_(path), aside_(path + ".XXXXXX") {
+NewFile::NewFile(const std::string& path) : path_(path) {
     struct stat info {};
     if (::stat(path.c_str(), &info) == 0 &&
         !S_ISREG(info.st_mode)) { // never rename over a device or a folder
         errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
         fail("cannot write", path_);
     }
-    file_ = ::mkostemp(aside_.data(), O_CLOEXEC);
-    if (file_ < 0) { fail("cannot create a file beside", path_); }
-    const mode_t mask = ::umask(0); // mkstemp gives 0600; a snapshot gets what any new file gets
-    ::umask(mask);
-    if (::fchmod(file_, 0666 & ~mask) !=
-        0) { /* some file systems have no modes: keep what there is */
+    // Created as any new file is, so that the process's umask and the folder's defaults decide who
+    // may read it; mkstemp would make it 0600, and asking for the umask means changing it.
+    for (int tries = 0; file_ < 0; ++tries) {
+        aside_ = path + next_suffix();
+        file_ = ::open(aside_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file_ < 0 && (errno != EEXIST || tries == most_tries)) {
+            fail("cannot create a file beside", path_);
+        }
     }
 }
 

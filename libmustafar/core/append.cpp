@@ -18,13 +18,13 @@ float largest_magnitude(const SideSpec& side, Dtype store) {
 [[noreturn]] void refuse_value(Side side, std::uint32_t token, std::uint32_t head,
                                std::uint32_t channel, float value, float most) {
     const std::string name = side == Side::k ? "k" : "v";
-    const std::string why = std::isfinite(value)
-                                ? " exceeds " + std::to_string(most) +
-                                      ", the largest magnitude that this recipe and dtype store"
-                                : " is not finite";
+    const std::string why =
+        std::isfinite(value)
+            ? " exceeds " + shown(most) + ", the largest magnitude that this recipe and dtype store"
+            : " is not finite";
     throw Error(MUSTAFAR_NON_FINITE,
                 name + "[token " + std::to_string(token) + ", kv_head " + std::to_string(head) +
-                    ", channel " + std::to_string(channel) + "] = " + std::to_string(value) + why +
+                    ", channel " + std::to_string(channel) + "] = " + shown(value) + why +
                     "; nothing was stored",
                 {static_cast<std::int64_t>(side), token, head, channel});
 }

@@ -44,7 +44,11 @@ std::uint32_t reserve_pages(const HeadSpec& head, const Window& window,
                             const CacheOptions& options) {
     const std::uint32_t tokens = std::min(options.reserve_tokens, options.max_tokens);
     if (is_ragged(head)) { return 0; } // their size is not known before their rows are
-    return (automatic_body(tokens, window) + page_rows - 1) / page_rows;
+    // Every row outside the window, not whole steps of them alone: a compress or a truncate that
+    // keeps packed rows shifts where the steps begin.
+    const std::uint64_t stay = std::uint64_t{window.sink} + window.recent;
+    const std::uint32_t most = tokens <= stay ? 0 : tokens - static_cast<std::uint32_t>(stay);
+    return (most + page_rows - 1) / page_rows;
 }
 
 void check_together(const ResolvedRecipe& resolved, const Geometry& geometry,

@@ -38,6 +38,7 @@ struct CacheOptions {
 struct Stage {
     Page* first = nullptr; // new pages in order, by Page::next
     Page* last = nullptr;
+    Page* before_last = nullptr; // null where `last` is the first
     std::uint32_t last_rows = 0; // rows in `last`
     Page* replacement = nullptr; // of the head's last page, which was shared or ragged
     std::uint32_t replacement_rows = 0;

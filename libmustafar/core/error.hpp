@@ -3,6 +3,8 @@
 #pragma once
 
 #include <array>
+#include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -19,5 +21,13 @@ struct Error {
     Error(mustafar_status status, std::string message, std::array<std::int64_t, 4> numbers = {})
         : code(status), text(std::move(message)), values(numbers) {}
 };
+
+// A number as an error text shows it: the shortest decimal that reads back as the same float.
+inline std::string shown(float value) {
+    if (std::isnan(value)) { return "nan"; } // whatever its sign
+    char text[32];
+    const std::to_chars_result end = std::to_chars(text, text + sizeof(text), value);
+    return {text, end.ptr};
+}
 
 } // namespace mustafar

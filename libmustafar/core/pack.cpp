@@ -278,10 +278,8 @@ void Cache::place_ragged(HeadState& head, PackScratch& scratch, std::uint32_t co
         if (old == 0) {
             stage_new_page(head, page, more);
         } else if (stage.last != nullptr) { // takes the place of the last staged page
-            Page** link = &stage.first;
-            while (*link != stage.last) { link = &(*link)->next; }
-            pool().release(std::exchange(*link, page));
-            stage.last = page;
+            (stage.before_last != nullptr ? stage.before_last->next : stage.first) = page;
+            pool().release(std::exchange(stage.last, page));
             stage.last_rows = old + more;
         } else {
             pool().release(std::exchange(stage.replacement, page));

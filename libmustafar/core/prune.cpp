@@ -36,7 +36,7 @@ void check_rule(const PruneRule& rule, std::uint32_t d, bool has_mask) {
         break;
     case Method::threshold:
         if (!(rule.threshold >= 0.0F) || std::isinf(rule.threshold)) {
-            refuse("options.threshold = " + std::to_string(rule.threshold) +
+            refuse("options.threshold = " + shown(rule.threshold) +
                    " must be finite and at least 0");
         }
         break;
@@ -50,6 +50,27 @@ void check_rule(const PruneRule& rule, std::uint32_t d, bool has_mask) {
     }
     if (has_mask && rule.method != Method::mask) {
         refuse("mask is given, but the method is not MUSTAFAR_PRUNE_MASK");
+    }
+}
+
+void check_mask(const PruneRule& recipe_rule, bool has_mask) {
+    const bool wanted = recipe_rule.method == Method::mask;
+    if (wanted == has_mask) { return; }
+    throw Error(MUSTAFAR_INVALID_ARGUMENT,
+                wanted ? "mask = NULL, but the recipe's method is \"mask\""
+                       : "mask is given, but the recipe's method is not \"mask\"; pass NULL");
+}
+
+// The caller's bits of one head; `token_of(row)` is their second index.
+template <typename TokenOf>
+void copy_mask(const mustafar_tensor& mask, std::uint32_t head_index, const TokenOf& token_of,
+               std::vector<std::uint8_t>& bits) {
+    const auto* data = static_cast<const std::uint8_t*>(mask.data);
+    const auto row_bytes = static_cast<std::size_t>(mask.shape[2]);
+    for (std::size_t at = 0; at < bits.size(); ++at) {
+        const auto row = static_cast<std::uint32_t>(at / row_bytes);
+        bits[at] = data[head_index * mask.strides[0] + token_of(row) * mask.strides[1] +
+                        static_cast<std::int64_t>(at % row_bytes) * mask.strides[2]];
     }
 }
 
@@ -122,31 +143,19 @@ Cache::DenseRange Cache::dense_range(const HeadState& head, const LayerState& la
 void Cache::choose_marks(HeadState& head, const PruneRequest& request, std::uint32_t head_index,
                          const DenseRange& range, std::vector<std::uint8_t>& bits) {
     const SideSpec& spec = head.spec.side(request.side);
-    PruneRule rule = request.as_recipe ? spec.prune : request.rule;
-    if (!request.as_recipe) { check_rule(rule, spec.d, request.mask != nullptr); }
-    if (request.as_recipe && rule.method != Method::mask && request.mask != nullptr) {
-        throw Error(MUSTAFAR_INVALID_ARGUMENT,
-                    "mask is given, but the recipe's method is not \"mask\"; pass NULL");
+    const PruneRule& rule = request.as_recipe ? spec.prune : request.rule;
+    if (request.as_recipe) {
+        check_mask(rule, request.mask != nullptr);
+    } else {
+        check_rule(rule, spec.d, request.mask != nullptr);
     }
-    if (request.as_recipe && rule.method == Method::mask && request.mask == nullptr) {
-        throw Error(MUSTAFAR_INVALID_ARGUMENT, "mask = NULL, but the recipe's method is \"mask\"");
-    }
-    const std::size_t row_bytes = spec.d / 8U;
-    bits.assign(range.count * row_bytes, 0xFF);
+    bits.assign(range.count * (spec.d / 8U), 0xFF);
     if (range.count == 0 || rule.method == Method::none) { return; }
-    if (rule.method == Method::mask) {
-        const mustafar_tensor& mask = *request.mask;
-        const auto* data = static_cast<const std::uint8_t*>(mask.data);
-        for (std::uint32_t i = 0; i < range.count; ++i) {
-            const auto token = position(head, range.slot + head.body_rows + i) -
-                               static_cast<std::int32_t>(request.begin);
-            for (std::size_t b = 0; b < row_bytes; ++b) {
-                bits[i * row_bytes + b] =
-                    data[head_index * mask.strides[0] + token * mask.strides[1] +
-                         static_cast<std::int64_t>(b) * mask.strides[2]];
-            }
-        }
-    }
+    const auto token_of = [&](std::uint32_t row) { // index into what is given per position
+        return position(head, range.slot + head.body_rows + row) -
+               static_cast<std::int32_t>(request.begin);
+    };
+    if (rule.method == Method::mask) { copy_mask(*request.mask, head_index, token_of, bits); }
     std::vector<float> values(std::size_t{range.count} * spec.d);
     const std::uint16_t* dense =
         head.window.data() +
@@ -168,10 +177,8 @@ void Cache::choose_marks(HeadState& head, const PruneRequest& request, std::uint
     if (request.token_weights != nullptr) {
         const mustafar_tensor& weights = *request.token_weights;
         for (std::uint32_t i = 0; i < range.count; ++i) {
-            const auto token = position(head, range.slot + head.body_rows + i) -
-                               static_cast<std::int32_t>(request.begin);
             token_weights.push_back(load_element(weights, head_index * weights.strides[0] +
-                                                              token * weights.strides[1]));
+                                                              token_of(i) * weights.strides[1]));
         }
     }
     if (request.as_recipe) {

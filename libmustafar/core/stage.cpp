@@ -41,7 +41,7 @@ void Cache::stage_new_page(HeadState& head, Page* page, std::uint32_t rows) {
     Stage& stage = head.stage;
     page->next = nullptr;
     (stage.last != nullptr ? stage.last->next : stage.first) = page;
-    stage.last = page;
+    stage.before_last = std::exchange(stage.last, page);
     stage.last_rows = rows;
     ++stage.pages;
 }

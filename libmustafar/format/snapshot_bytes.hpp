@@ -38,6 +38,22 @@ struct SectionHeader {
 };
 static_assert(sizeof(SectionHeader) == 24);
 
+// What the packed rows of one side of a kv head are; a LAYR section has one per head and side.
+struct SideType {
+    std::uint8_t tag = 0; // an Encoding
+    std::uint8_t bits = 0;
+    std::uint16_t keep = 0; // elements of a row, 0 where the data decide
+    bool operator==(const SideType&) const = default;
+};
+static_assert(sizeof(SideType) == 4);
+constexpr SideType side_type(const SideSpec& side) {
+    return {static_cast<std::uint8_t>(side.encoding), side.bits, side.keep};
+}
+constexpr bool is_known_tag(std::uint8_t tag) {
+    return tag >= static_cast<std::uint8_t>(Encoding::exact) &&
+           tag <= static_cast<std::uint8_t>(Encoding::channel);
+}
+
 // A payload being written.
 class Payload {
   public:

@@ -102,6 +102,10 @@ void save_snapshot(const Cache& cache, const std::string& model_id, const WriteF
         payload.clear();
         payload.put(cache.layer(l).committed);
         payload.put(cache.layer(l).tentative);
+        for (std::uint32_t h = 0; h < g.kv_heads; ++h) {
+            payload.put(side_type(cache.head(l, h).spec.k));
+            payload.put(side_type(cache.head(l, h).spec.v));
+        }
         write_section(write, Section::layer, l, payload);
         for (std::uint32_t h = 0; h < g.kv_heads; ++h) {
             payload.clear();

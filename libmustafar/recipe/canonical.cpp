@@ -11,7 +11,7 @@ namespace {
 class ObjectWriter {
   public:
     explicit ObjectWriter(std::string& out) : out_(out) { out_ += '{'; }
-    ~ObjectWriter() { out_ += '}'; }
+    void close() { out_ += '}'; } // not the destructor: it may throw
     ObjectWriter(const ObjectWriter&) = delete;
     ObjectWriter& operator=(const ObjectWriter&) = delete;
 
@@ -69,6 +69,7 @@ void write_side(std::string& out, const SidePatch& side) {
     if (side.axis) { object.word("axis", *side.axis == Axis::channel ? "channel" : "token"); }
     number("group", side.group);
     if (side.centre) { write_centre(object, *side.centre); }
+    object.close();
 }
 
 // The defaults hold a value for every key; those that the method never looks at are left out.
@@ -104,12 +105,15 @@ void write_entry_keys(ObjectWriter& object, std::string& out, const HeadEntry& e
 void write_layer(std::string& out, const LayerEntry& layer) {
     ObjectWriter object(out);
     write_entry_keys(object, out, layer);
-    if (layer.heads.empty()) { return; }
-    object.key("heads");
-    write_array(out, layer.heads, [&](const HeadEntry& head) {
-        ObjectWriter inner(out);
-        write_entry_keys(inner, out, head);
-    });
+    if (!layer.heads.empty()) {
+        object.key("heads");
+        write_array(out, layer.heads, [&](const HeadEntry& head) {
+            ObjectWriter inner(out);
+            write_entry_keys(inner, out, head);
+            inner.close();
+        });
+    }
+    object.close();
 }
 
 void write_window(std::string& out, const Window& window) {
@@ -117,31 +121,31 @@ void write_window(std::string& out, const Window& window) {
     object.number("recent", window.recent);
     object.number("sink", window.sink);
     object.number("step", window.step);
+    object.close();
 }
 
 } // namespace
 
 std::string canonical_json(const Document& document, bool with_names) {
     std::string out;
-    {
-        ObjectWriter object(out);
-        object.word("schema", "mustafar.recipe");
-        object.number("version", 1);
-        if (with_names && !document.name.empty()) { object.text("name", document.name); }
-        if (with_names && !document.note.empty()) { object.text("note", document.note); }
-        write_window(object.key("window"), document.window);
-        object.key("precise") += document.precise ? "true" : "false";
-        write_side(object.key("k"), without_idle_keys(document.k, Side::k));
-        write_side(object.key("v"), without_idle_keys(document.v, Side::v));
-        object.number("budget", document.budget);
-        object.key("protect");
-        write_array(out, document.protect, [&](std::int32_t layer) { out += cat(layer); });
-        if (!document.layers.empty()) {
-            object.key("layers");
-            write_array(out, document.layers,
-                        [&](const LayerEntry& layer) { write_layer(out, layer); });
-        }
+    ObjectWriter object(out);
+    object.word("schema", "mustafar.recipe");
+    object.number("version", 1);
+    if (with_names && !document.name.empty()) { object.text("name", document.name); }
+    if (with_names && !document.note.empty()) { object.text("note", document.note); }
+    write_window(object.key("window"), document.window);
+    object.key("precise") += document.precise ? "true" : "false";
+    write_side(object.key("k"), without_idle_keys(document.k, Side::k));
+    write_side(object.key("v"), without_idle_keys(document.v, Side::v));
+    object.number("budget", document.budget);
+    object.key("protect");
+    write_array(out, document.protect, [&](std::int32_t layer) { out += cat(layer); });
+    if (!document.layers.empty()) {
+        object.key("layers");
+        write_array(out, document.layers,
+                    [&](const LayerEntry& layer) { write_layer(out, layer); });
     }
+    object.close();
     return out;
 }
 

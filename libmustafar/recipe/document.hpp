@@ -149,6 +149,6 @@ std::string canonical_json(const Document& document, bool with_names);
 
 // shorthand.cpp
 bool looks_like_shorthand(std::string_view text);
-Json shorthand_json(std::string_view text);
+JsonTree shorthand_json(std::string_view text);
 
 } // namespace mustafar::recipes

@@ -59,7 +59,7 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
                printable(what, 160));
     }
 
-    Json take() { return std::move(root_); }
+    JsonTree take() { return std::move(tree_); }
 
   private:
     struct Frame {
@@ -83,8 +83,8 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
     template <class Value>
     Json* place(Value&& value) {
         if (frames_.empty()) {
-            root_ = std::forward<Value>(value);
-            return &root_;
+            tree_.root() = std::forward<Value>(value);
+            return &tree_.root();
         }
         Frame& frame = frames_.back();
         if (frame.node->is_array()) {
@@ -114,7 +114,7 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
     }
 
     std::string_view text_;
-    Json root_;
+    JsonTree tree_;
     std::vector<Frame> frames_;
 };
 
@@ -128,7 +128,13 @@ std::string word_list(std::span<const std::string_view> words) {
 
 } // namespace
 
-Json parse_json(std::string_view text) {
+void JsonTree::clear(Json& node) noexcept { // at most depth_max deep
+    if (!node.is_structured()) { return; }
+    for (Json& child : node) { clear(child); }
+    node.clear(); // of empty containers and plain values
+}
+
+JsonTree parse_json(std::string_view text) {
     if (text.size() > text_bytes_max) {
         refuse("recipe text of ", text.size(), " bytes; at most ", text_bytes_max);
     }
@@ -139,6 +145,10 @@ Json parse_json(std::string_view text) {
     TreeBuilder builder(text);
     if (!Json::sax_parse(text.begin(), text.end(), &builder)) { refuse("not valid JSON"); }
     return builder.take();
+}
+
+bool is_word(const Json& value, std::string_view word) {
+    return value.is_string() && value.get_ref<const std::string&>() == word;
 }
 
 std::string shown(const Json& value) {

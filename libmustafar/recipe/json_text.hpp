@@ -16,10 +16,32 @@ using Json = nlohmann::json;
 constexpr std::size_t text_bytes_max = std::size_t{1} << 20U;
 constexpr std::size_t depth_max = 16;
 
+// Owns a tree. nlohmann flattens a container into a vector before it destroys it, inside a
+// destructor: where the heap is full, that ends the process. Emptied from its leaves it needs no
+// memory. So no other object of this module may own a container with something in it, not even
+// while an exception passes. (And [] must not meet a null: one that is half an object stays behind.)
+class JsonTree {
+  public:
+    JsonTree() = default;
+    JsonTree(JsonTree&& other) noexcept : root_(std::move(other.root_)) {}
+    JsonTree& operator=(JsonTree&&) = delete;
+    ~JsonTree() { clear(root_); }
+    Json& root() { return root_; }
+    const Json& root() const { return root_; }
+
+  private:
+    static void clear(Json& node) noexcept;
+
+    Json root_;
+};
+
 // UTF-8 JSON with nothing behind it. Refuses texts above text_bytes_max, nesting above depth_max
 // (before the deeper value is built), duplicate keys, numbers beyond double. Throws
 // Error{INVALID_ARGUMENT}.
-Json parse_json(std::string_view text);
+JsonTree parse_json(std::string_view text);
+
+// Whether `value` is this string. (nlohmann's == makes a value of the string, and may not throw.)
+bool is_word(const Json& value, std::string_view word);
 
 // `value` as an error text shows it, cut to a readable length.
 std::string shown(const Json& value);

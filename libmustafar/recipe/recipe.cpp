@@ -39,9 +39,9 @@ std::string digest_of(const std::string& text) {
 }
 
 recipes::Document read_shorthand(std::string_view text) {
-    const recipes::Json root = recipes::shorthand_json(text);
+    const recipes::JsonTree tree = recipes::shorthand_json(text);
     try {
-        return recipes::read_document(root);
+        return recipes::read_document(tree.root());
     } catch (Error& error) { // the path alone would puzzle who wrote no JSON
         error.text = recipes::cat("recipe ", recipes::in_quotes(text), ": ", error.text);
         throw;
@@ -54,9 +54,11 @@ recipes::Document read_text(std::string_view text) {
         recipes::refuse(
             "recipe: empty text; give a name, a shorthand such as k64i4/v128i2, or JSON");
     }
-    if (text[first] == '{') { return recipes::read_document(recipes::parse_json(text)); }
+    if (text[first] == '{') { return recipes::read_document(recipes::parse_json(text).root()); }
     for (const NamedRecipe& named : named_recipes()) {
-        if (text == named.name) { return recipes::read_document(recipes::parse_json(named.json)); }
+        if (text == named.name) {
+            return recipes::read_document(recipes::parse_json(named.json).root());
+        }
     }
     if (recipes::looks_like_shorthand(text)) { return read_shorthand(text); }
     refuse_name(text);

@@ -14,20 +14,23 @@ class ShorthandParser {
   public:
     explicit ShorthandParser(std::string_view text) : text_(text) {}
 
-    Json parse() {
-        Json root = {{"schema", "mustafar.recipe"}, {"version", 1}, {"name", text_}};
-        root["k"] = side('k');
+    JsonTree parse() {
+        JsonTree tree;
+        Json& root = tree.root() = Json::object();
+        root["schema"] = "mustafar.recipe";
+        root["version"] = 1;
+        root["name"] = text_;
+        side('k', root["k"] = Json::object());
         expect('/');
-        root["v"] = side('v');
-        Json window = Json::object();
+        side('v', root["v"] = Json::object());
+        Json& window = root["window"] = Json::object();
         if (section('w')) { window["recent"] = number(); }
         if (section('s')) { window["sink"] = number(); }
         if (at_ != text_.size()) {
             fail("the end, or what comes next in "
                  "k<count|d>[i8|i4|i2][c][m][g32|g64]/v<...>[/w<recent>][/s<sink>]");
         }
-        root["window"] = std::move(window);
-        return root;
+        return tree;
     }
 
   private:
@@ -59,9 +62,8 @@ class ShorthandParser {
         return value;
     }
 
-    Json side(char letter) {
+    void side(char letter, Json& out) {
         expect(letter);
-        Json out = Json::object();
         if (take("d")) {
             out["keep"] = "d";
         } else {
@@ -71,7 +73,6 @@ class ShorthandParser {
         if (take("c")) { out["axis"] = "channel"; }
         if (take("m")) { out["centre"] = "mean"; }
         if (take("g")) { out["group"] = one_of({"32", "64"}); }
-        return out;
     }
 
     int one_of(std::initializer_list<std::string_view> words) {
@@ -93,6 +94,6 @@ bool looks_like_shorthand(std::string_view text) {
     return text.starts_with('k') && text.find('/') != std::string_view::npos;
 }
 
-Json shorthand_json(std::string_view text) { return ShorthandParser(text).parse(); }
+JsonTree shorthand_json(std::string_view text) { return ShorthandParser(text).parse(); }
 
 } // namespace mustafar::recipes

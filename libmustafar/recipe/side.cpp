@@ -48,7 +48,7 @@ Keep read_keep(const Json& value, const std::string& path) {
         const auto count = read_integer(value, path, 1, head_dim_max);
         return {static_cast<std::uint32_t>(count), 0};
     }
-    if (value == "d") { return {1, 1}; }
+    if (is_word(value, "d")) { return {1, 1}; }
     const auto fraction = value.is_string() ? parse_fraction(value.get_ref<const std::string&>())
                                             : std::optional<Keep>{};
     if (!fraction) {
@@ -81,7 +81,8 @@ Centre read_centre(const Json& value, const std::string& path, Side side) {
                ": only K can be centred, for softmax ignores q.mu and nothing undoes it for V; "
                "drop this key");
     }
-    if (value == "none" || value == "mean") { return {value == "mean", nullptr}; }
+    if (is_word(value, "none")) { return {false, nullptr}; }
+    if (is_word(value, "mean")) { return {true, nullptr}; }
     if (!value.is_array() || value.empty()) {
         refuse(path, " = ", shown(value),
                R"(: give "none", "mean" or an array of head_dim numbers)");

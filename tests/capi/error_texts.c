@@ -369,10 +369,17 @@ static void changes(void) {
     prune.keep = 2;
     prune.of = 5;
     SHOW(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));
+    prune.method = MUSTAFAR_PRUNE_RECIPE;
+    SHOW(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));
     prune.method = MUSTAFAR_PRUNE_THRESHOLD;
+    prune.keep = 0;
+    SHOW(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));
+    prune.of = 0;
     prune.threshold = -1;
     SHOW(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));
     prune.method = MUSTAFAR_PRUNE_MASK;
+    SHOW(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));
+    prune.threshold = 0;
     SHOW(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));
     scores[7] = -1;
     bad = view(scores, MUSTAFAR_F32, 1, 64, 0, 0);
@@ -382,6 +389,7 @@ static void changes(void) {
     MUST(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));
     SHOW(mustafar_cache_compress(cache, 0, ERR));
     prune.method = MUSTAFAR_PRUNE_NONE;
+    prune.keep = 0;
     MUST(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));
     MUST(mustafar_cache_compress(cache, 0, ERR));
     SHOW(mustafar_cache_prune(cache, 0, 0, 0, 0, 10, &prune, NULL, NULL, NULL, ERR));

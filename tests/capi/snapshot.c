@@ -412,6 +412,27 @@ static void files(void) {
     mustafar_cache_destroy(cache);
 }
 
+/* A saved file has the permissions of any new file of this process. */
+static void permissions(void) {
+    static const mode_t masks[] = {022, 027, 077, 002};
+    mustafar_cache* cache = filled("lean", 40);
+    char path[256];
+    size_t i;
+    snprintf(path, sizeof path, "%s/mode.mst", folder);
+    for (i = 0; i < sizeof masks / sizeof masks[0]; ++i) {
+        struct stat info;
+        const mode_t before = umask(masks[i]);
+        EXPECT(MUSTAFAR_OK, mustafar_cache_save_file(cache, NULL, path, ERR));
+        CHECK(umask(before) == masks[i]); /* as it was during the call */
+        if (CHECK(stat(path, &info) == 0)) {
+            CHECK_CASE((info.st_mode & 0777) == (0666 & ~masks[i]), "%o under umask %o",
+                       (unsigned)info.st_mode & 0777, (unsigned)masks[i]);
+        }
+    }
+    unlink(path);
+    mustafar_cache_destroy(cache);
+}
+
 /* A disk that is full: through the callback that writes to /dev/full, and through a file system of one
  * page where this process may mount one (ctest rarely runs so). */
 static int32_t write_to_file(void* user, const void* data, size_t bytes) {
@@ -490,6 +511,7 @@ int main(void) {
                        "\"method\":\"channels\",\"keep\":24}}");
     mismatches();
     files();
+    permissions();
     full_disk();
     tentative_tokens();
     equal_caches_equal_bytes();

@@ -13,6 +13,11 @@ constexpr std::size_t no_checksum = 16; // byte offsets in a section header
 constexpr std::uint16_t f16_nan = 0x7E00;
 constexpr std::uint16_t f16_infinity = 0x7C00;
 
+// Offsets in a LAYR payload: the types of kv head 0.
+namespace layer {
+constexpr std::size_t k_tag = 8, v_tag = 12;
+} // namespace layer
+
 // Offsets in the HEAD payload of exact-i4-i8: 8 rows of 5 elements at 4 bits, 13 at 8 bits.
 namespace head {
 constexpr std::size_t body = 0, dense = 4, flags = 8, pages = 12, evicted = 16;
@@ -134,11 +139,29 @@ std::vector<BadCase> bad_cases() {
     add("recipe-mask-auto", "MODL", "fit together",
         text("\"method\":\"token_topk\",\"keep\":13,\"rule\":\"exact\",\"multiple\":1",
              "\"method\":\"mask\""));
-    add("recipe-other-bits", "HEAD", "", text("\"bits\":8", "\"bits\":4"));
+    add("recipe-other-bits", "LAYR", "8 bits", text("\"bits\":8", "\"bits\":4"));
     add("model-nul", "MODL", "NUL", payload("MODL", [](Bytes& bytes) { bytes.assign(3, 0); }));
     add("model-long", "MODL", "exceeds",
         payload("MODL", [](Bytes& bytes) { bytes.assign(1025, 'x'); }));
     add("length-huge", "LAYR", "out of range", number<std::uint32_t>("LAYR", 0, 0x80000000U));
+    add("layer-short", "LAYR", "types needs",
+        payload("LAYR", [](Bytes& bytes) { bytes.resize(bytes.size() - 4); }));
+    add("layer-long", "LAYR", "exceeds", payload("LAYR", [](Bytes& bytes) { bytes.push_back(0); }));
+    add("type-tag", "LAYR", "side k: tag 2", number<std::uint8_t>("LAYR", layer::k_tag, 2));
+    add("type-tag-unknown", "-", "side v: encoding tag 5",
+        number<std::uint8_t>("LAYR", layer::v_tag, 5), MUSTAFAR_MISMATCH);
+    add("type-tag-none", "-", "side k: encoding tag 0",
+        number<std::uint8_t>("LAYR", layer::k_tag, 0), MUSTAFAR_MISMATCH);
+    add("type-bits", "LAYR", "side v: tag 1, 4 bits",
+        number<std::uint8_t>("LAYR", layer::v_tag + 1, 4));
+    add("type-keep", "LAYR", "keep 6, but", number<std::uint16_t>("LAYR", layer::k_tag + 2, 6));
+    base = "ragged";
+    add("type-keep-ragged", "LAYR", "keep 5, but",
+        number<std::uint16_t>("LAYR", layer::v_tag + 2, 5));
+    base = "mixed"; // layers of two kv heads: the last side of the second layer
+    add("type-tag-last", "-", "layer 1, kv head 1, side v: encoding tag 255",
+        number<std::uint8_t>("LAYR", layer::v_tag + 8, 255, 1), MUSTAFAR_MISMATCH);
+    base = "exact-i4-i8";
     add("length-other", "HEAD", "does not fit", number<std::uint32_t>("LAYR", 0, 13));
 
     // ---- HEAD: counts and flags

@@ -70,6 +70,8 @@ std::vector<Field> fields(const Bytes& file) {
         } else if (name == "LAYR") {
             out.push_back({4, "committed"});
             out.push_back({4, "tentative"});
+            out.push_back({4, "K: exact, 4 bits, keep 5"});
+            out.push_back({4, "V: exact, 2 bits, keep 32"});
         } else if (name == "HEAD") {
             for (const char* text : {"body_rows", "dense_rows", "flags", "page_count"}) {
                 out.push_back({4, text});

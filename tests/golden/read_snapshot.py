@@ -48,7 +48,7 @@ def read(data):
     recipe, evicted = json.loads(text), 0
     half = (lambda b: struct.unpack("<e", b)[0]) if dtype == 2 else (lambda b: struct.unpack("<f", b"\0\0" + b)[0])
     for layer in range(L):
-        committed, tentative = struct.unpack("<2I", section(b"LAYR"))
+        committed, tentative, *types = struct.unpack("<2I" + 2 * H * "BBH", section(b"LAYR"))
         out.append(f"layer {layer} committed {committed} tentative {tentative}")
         for head in range(H):
             p, i = section(b"HEAD"), 24
@@ -60,6 +60,8 @@ def read(data):
             rows, evicted = body + dense, evicted + gone
             where = struct.unpack(f"<{rows}i", take(4 * rows)) if has & 1 else range(rows)
             specs = [side_spec(recipe, layer, head, "kv"[s], dims[s], L, H) for s in (0, 1)]
+            due = [n for tag, k, bits, *_ in specs for n in (tag, bits, 0 if tag == 2 else k)]
+            assert types[6 * head:6 * head + 6] == due, (layer, head, types, due)
             mu = [struct.unpack(f"<{dims[0]}f", take(4 * dims[0])) if has & 2 else [0.0] * dims[0], [0.0] * dims[1]]
             for s in (0, 1): take(dims[s] // 8 if has & 4 << s else 0)
             lines = [[], []]

@@ -31,8 +31,10 @@ typedef struct mustafar_cache_options {
     uint32_t max_tokens;  /* per layer, 1 .. 2^31-1; 0 is refused: there is no good default */
     uint32_t
         reserve_tokens; /* tables and, for fixed-stride rows, pages for so many tokens are taken
-                                at creation, so that append cannot run out (but where a page is
-                                shared with a fork and must be copied first); 0 = none */
+                                at creation, so that append cannot run out (but where a fork
+                                shares pages: they are copied before a write and do not come back
+                                to the reserve; and where K has a scale per channel, each truncate
+                                with KEEP_PACKED but the first may cost a page); 0 = none */
     uint32_t flags;     /* MUSTAFAR_CACHE_AUTO */
 } mustafar_cache_options;
 
@@ -80,7 +82,8 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_commit(mustafar_ca
                                                                      uint32_t layer,
                                                                      mustafar_error *error);
 
-/* How mustafar_cache_prune chooses. Zeros (besides struct_size) mean: as the recipe says. */
+/* How mustafar_cache_prune chooses. Zeros (besides struct_size) mean: as the recipe says. A number
+ * that `method` does not use must be 0; with MUSTAFAR_PRUNE_RECIPE that is every one of them. */
 typedef struct mustafar_prune_options {
     uint32_t struct_size; /* caller's sizeof */
     uint32_t method;      /* MUSTAFAR_PRUNE_... */
@@ -105,8 +108,8 @@ typedef struct mustafar_prune_options {
  *   mask             method MASK: u8 [kv_heads, end - begin, head_dim / 8], bit c (lowest first) of
  *                    a row is channel c; NULL otherwise
  * Where one kv_head is named, the leading dimension of the three is 1.
- *   INVALID_ARGUMENT; NON_FINITE a weight beyond 0 .. 65504; BAD_STATE a row in the range is packed
- *   or in the window; OUT_OF_MEMORY.
+ *   INVALID_ARGUMENT (also an option that the method does not use); NON_FINITE a weight beyond
+ *   0 .. 65504; BAD_STATE a row in the range is packed or in the window; OUT_OF_MEMORY.
  *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_prune(
     mustafar_cache *cache, uint32_t layer, uint32_t kv_head, uint32_t side, uint32_t begin,
@@ -153,8 +156,11 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_evict_scores(
 /* Rolls every layer back to its first `length` tokens; layers that are shorter stay. Needs no
  * memory. Exact, as if the tokens had never been appended, for tentative tokens and for every
  * length that asks no packed row back into the window; otherwise NOT_EXACT names the smallest
- * exact length, unless the flag accepts that the newest rows are packed ones. Rows that come
- * back into the window lose their marks; a frozen centre or channel mask stays frozen until reset.
+ * exact length, unless the flag accepts that the newest rows are packed ones. Once it has, every
+ * lower length asks more of them back, those of the rows appended since too: until `recent` newer
+ * tokens stand behind the packed rows only tentative tokens roll back without the flag. Rows that
+ * come back into the window lose their marks; a frozen centre or channel mask stays frozen until
+ * reset.
  *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_truncate(mustafar_cache *cache,
                                                                        uint32_t length,

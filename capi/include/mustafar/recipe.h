@@ -25,7 +25,8 @@ typedef struct mustafar_recipe mustafar_recipe;
  *               (K only), m for a mean-centred side, g32 | g64 for channel groups; then optional
  *               /w<recent> and /s<sink>. "k64i4/v128i2", "kdi4c/vdi4", "k64i4m/vdi2/w64/s4"
  *   JSON        anything whose first character that is not white space is '{'
- *   INVALID_ARGUMENT names the path of the key at fault ("layers[1].k.keep").          Since 0.1 */
+ *   INVALID_ARGUMENT names the path of the key at fault ("layers[1].k.keep"); OUT_OF_MEMORY.
+ *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_recipe_parse(const char *text, size_t bytes,
                                                                      mustafar_recipe **out,
                                                                      mustafar_error *error);

@@ -46,9 +46,9 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_save_file(const mu
  *   model_id           compared byte by byte
  *   options            max_tokens 0 = as saved; flags must equal the saved ones; NULL = as saved
  * Reads exactly the bytes of the snapshot and not more.
- *   MISMATCH (also a version that this library does not read); CORRUPT (magic, checksum, any count
- *   or value out of range; values[0] = byte offset of the section at fault); IO; OUT_OF_MEMORY;
- *   CAPACITY max_tokens below the saved length.                                        Since 0.1 */
+ *   MISMATCH (also a version or an encoding tag that this library does not read); CORRUPT (magic,
+ *   checksum, any count or value out of range; values[0] = byte offset of the section at fault);
+ *   IO; OUT_OF_MEMORY; CAPACITY max_tokens below the saved length.                     Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_load(
     mustafar_context *context, const mustafar_geometry *geometry, const mustafar_recipe *recipe,
     const char *model_id, const mustafar_cache_options *options, mustafar_read_fn read, void *user,

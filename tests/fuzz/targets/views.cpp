@@ -193,6 +193,12 @@ void calls_of(Input& in, mustafar_context* context, mustafar_cache* cache,
         options.keep = static_cast<std::uint32_t>(in.take(1));
         options.of = static_cast<std::uint32_t>(in.take(1));
         const std::uint64_t parts = in.take(1);
+        const bool counts = options.method >= MUSTAFAR_PRUNE_TOKEN_TOPK &&
+                            options.method <= MUSTAFAR_PRUNE_CHANNEL_TOPK;
+        if ((parts & 8) == 0) { // numbers that the method does not use are refused
+            options.keep = counts ? options.keep : 0;
+            options.of = options.method == MUSTAFAR_PRUNE_N_M ? options.of : 0;
+        }
         note(mustafar_cache_prune(
                  cache, layer, MUSTAFAR_ALL, side, begin, begin + static_cast<std::uint32_t>(count),
                  &options, (parts & 1) != 0 ? &channel.tensor : nullptr,
