@@ -253,6 +253,12 @@ def pack_layouts() -> "list[Case]":
             geometry = Geometry(1, 1, 1, 32, 32, dtype)
             case_name = f"centre-{name}-{keep}-i{bits}-{dtype}"
             cases.append(packed(case_name, about, recipe, geometry, 5, 700 + len(cases)))
+    recipe = Recipe(k={"bits": 8, "centre": "mean"}, recent=0, step=4)
+    case = Case("centre-sum-in-double", "the mean is summed in double; 32752 is the limit", recipe)
+    case.append(4, "gen:f16:735;0=77ff;32=0401;64=f7ff;1=7700;33=8001;65=f700;97=0003", 736)
+    case.save()
+    case.export("k", 0, 1)
+    cases.append(case)
     for name, side in (
         ("channels", {"method": "channels", "keep": 9}),
         ("threshold", {"method": "threshold", "threshold": 0.5}),
@@ -287,7 +293,7 @@ def pack_values() -> "list[Case]":
     rows = {
         "constant": ("all:f16:3c00", "scale 0: all codes are 0"),
         "constant-f16-rounding": ("all:f16:2e66", "a constant comes back exactly"),
-        "zeros": ("all:f16:0000;1=8000;5=8000", "-0 equals +0; zero is never -0"),
+        "zeros": ("all:f16:0000;0=8000;5=8000", "-0 equals +0; zero is never -0"),
         "negative": ("gen:f16:801:ffff;0=fbff", "-65504 beside small numbers"),
         "extremes": ("all:f16:0000;0=fbff;1=7bff", "the largest range; its scale fits f16"),
         "subnormal": ("all:f16:0001;3=0002;4=03ff;9=8001", "subnormals; a scale may round to 0"),
@@ -308,6 +314,10 @@ def pack_values() -> "list[Case]":
     cases.append(case)
     recipe = Recipe(k={"bits": 8}, v={"bits": 2}, recent=0, step=1)
     geometry = Geometry(dtype="bf16")
+    case = Case("values-bf16-tiny-i8", "the minimum rounds to -0 as f16", recipe, geometry)
+    case.append(1, "all:bf16:b089;3=3f80;7=3f00", "all:bf16:b089")
+    case.save()
+    cases.append(case)
     case = Case("values-bf16-large-i8", "bf16 beyond f16 precision, within its range", recipe, geometry)
     case.append(1, "all:bf16:3f80;0=477f;1=c77f", "gen:bf16:803")
     case.save()
