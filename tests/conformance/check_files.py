@@ -43,7 +43,7 @@ def check_files(files: dict[str, dict[str, Any]]) -> list[str]:
 
 def check_schema(files: dict[str, dict[str, Any]]) -> "list[str] | None":
     try:
-        import jsonschema
+        import jsonschema  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         print("not installed: python3-jsonschema")
         return None

@@ -36,7 +36,9 @@ def problems_of(ran: str, manifest: list[str], expected: list[str]) -> list[str]
     problems += [f"{name}: run twice" for name in sorted(set(good)) if seen.count(name) > 1]
     problems += [f"{name}: {why}" for name, why in bad.items() if name not in expected]
     problems += [f"{name}: expected to fail, but passed" for name in expected if name in good]
-    return problems + [f"{name}: expected to fail, but no case" for name in expected if name not in known]
+    return problems + [
+        f"{name}: expected to fail, but no case" for name in expected if name not in known
+    ]
 
 
 def check(folder: pathlib.Path, runner: str, manifest: list[str]) -> bool:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes vectors/ and manifest.txt from the generator, or with --check compares them with it.
 
-    regenerate.py [--check]     status 0: in step, 1: not, 77: NumPy is not installed
+regenerate.py [--check]     status 0: in step, 1: not, 77: NumPy is not installed
 """
 
 import argparse

@@ -58,7 +58,7 @@ COUNTS = {
     "state": ("committed", "tentative", "rows", "body"),
     "bytes": ("bitmaps", "meta", "slack"),
     "stats": ("longest", "rows", "body_rows", "evicted_rows", "pages", "dense_bytes",
-              "appended_tokens", "packed_rows"),
+              "appended_tokens", "packed_rows", "shared_pages"),
     "side": ("keep", "bits", "encoding", "method", "group", "centred", "row_bytes", "page_bytes"),
     "window": ("recent", "sink", "step", "budget"),
 }  # fmt: skip

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Softmax attention in float64, sums rounded once (math.fsum), so that no BLAS or order shows: capi/include/mustafar/attend.h; softcap: Gemma 2, arXiv 2408.00118,
-section 2; learned sinks: one more score without a value (gpt-oss); merge of partial results: online
-softmax, Milakov and Gimelshein, arXiv 1805.02867."""
+"""Softmax attention in float64: capi/include/mustafar/attend.h. Sums are rounded once (math.fsum),
+so that no BLAS and no order shows. Softcap: Gemma 2, arXiv 2408.00118, section 2; learned sinks:
+one more score without a value (gpt-oss); merge of partial results: online softmax, Milakov and
+Gimelshein, arXiv 1805.02867."""
 
 import math
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 
 from bits import Floats
 from model import Cache
+from prune import Bools
 from quantize import Doubles
 
 
@@ -30,7 +32,7 @@ class Result:
 
 
 def one_query(
-    keys: Doubles, values: Doubles, q: Doubles, seen: "np.ndarray", options: Options, sink: Doubles
+    keys: Doubles, values: Doubles, q: Doubles, seen: Bools, options: Options, sink: Doubles
 ) -> "tuple[Doubles, float, Doubles]":
     scale = float(np.float32(options.scale)) or 1.0 / np.sqrt(keys.shape[1])
     scores = [scale * math.fsum(row * q) for row in keys]

@@ -2,6 +2,7 @@
 """attend, merge, drop_mass."""
 
 from itertools import product
+from typing import Any
 
 from bits import text_of
 from case import Case
@@ -17,7 +18,10 @@ RECIPES: "list[tuple[str, Recipe]]" = [
     ("k4v2", small({"bits": 4}, {"bits": 2})),
     ("group", small({"bits": 4, "group": 32}, {"bits": 2, "group": 32})),
     ("ragged", small({**RAGGED, "bits": 4}, RAGGED)),
-    ("channel-topk", small({"method": "channel_topk", "keep": 9}, {"method": "channel_topk", "keep": 5})),
+    (
+        "channel-topk",
+        small({"method": "channel_topk", "keep": 9}, {"method": "channel_topk", "keep": 5}),
+    ),
     ("n-m", small({"method": "n_m", "n": 2, "m": 4}, {"method": "n_m", "n": 1, "m": 4, "bits": 4})),
     ("channels", small({"method": "channels", "keep": 11}, {"method": "channels", "keep": 11})),
     ("centre", small({**CODES, "centre": "mean"}, {"bits": 4})),
@@ -25,7 +29,9 @@ RECIPES: "list[tuple[str, Recipe]]" = [
 ]
 
 
-def filled(name: str, about: str, recipe: Recipe, geometry: Geometry, tokens: int, seed: int) -> Case:
+def filled(
+    name: str, about: str, recipe: Recipe, geometry: Geometry, tokens: int, seed: int
+) -> Case:
     case = Case(name, about, recipe, geometry, most=128)
     case.append(tokens, seed, seed + 1)
     return case
@@ -33,7 +39,7 @@ def filled(name: str, about: str, recipe: Recipe, geometry: Geometry, tokens: in
 
 def attend() -> "list[Case]":
     """Decode over body and window."""
-    cases = []
+    cases: list[Case] = []
     for (name, recipe), (q, kv) in product(RECIPES, ((1, 1), (4, 1), (4, 2))):
         tokens = 35 if name == "channel" else 12
         about = f"one query over {tokens} tokens, {q} query heads on {kv} kv heads"
@@ -43,22 +49,39 @@ def attend() -> "list[Case]":
         cases.append(case)
     for name, recipe in RECIPES[1:4] + RECIPES[11:12]:
         about = "large scores: one row takes almost all the weight"
-        case = filled(f"{name}-peaked", about, recipe, Geometry(1, 2, 1), 12, 2800 + 10 * len(cases))
+        case = filled(
+            f"{name}-peaked", about, recipe, Geometry(1, 2, 1), 12, 2800 + 10 * len(cases)
+        )
         case.attend(2805 + 10 * len(cases), scale=4.0, weights=True, looser=4.0)
         cases.append(case)
     return cases + shapes() + types() + options() + batches() + states()
 
 
 def shapes() -> "list[Case]":
-    cases = []
-    for dk, dv, q, kv in ((64, 64, 2, 1), (40, 72, 2, 2), (128, 32, 8, 2), (80, 80, 1, 1), (256, 256, 1, 1)):
+    cases: list[Case] = []
+    for dk, dv, q, kv in (
+        (64, 64, 2, 1),
+        (40, 72, 2, 2),
+        (128, 32, 8, 2),
+        (80, 80, 1, 1),
+        (256, 256, 1, 1),
+    ):
         about = f"head_dim_k {dk}, head_dim_v {dv}, {q} query heads on {kv} kv heads"
-        case = filled(f"d{dk}-d{dv}-q{q}kv{kv}", about, small(CODES, CODES), Geometry(1, q, kv, dk, dv), 9, 3000 + dk)
+        case = filled(
+            f"d{dk}-d{dv}-q{q}kv{kv}",
+            about,
+            small(CODES, CODES),
+            Geometry(1, q, kv, dk, dv),
+            9,
+            3000 + dk,
+        )
         case.attend(3001 + dk)
         cases.append(case)
     for tokens in (1, 2, 3, 6, 7, 40, 100):
         about = f"{tokens} tokens: around recent 2, step 4, page 32"
-        case = filled(f"length-{tokens}", about, small(CODES, CODES), Geometry(), tokens, 3300 + tokens)
+        case = filled(
+            f"length-{tokens}", about, small(CODES, CODES), Geometry(), tokens, 3300 + tokens
+        )
         case.attend(3301 + tokens)
         cases.append(case)
     for q_len in (2, 3, 6):
@@ -66,28 +89,34 @@ def shapes() -> "list[Case]":
         case = filled(f"causal-{q_len}", about, small(CODES), Geometry(1, 4, 2), 11, 3400 + q_len)
         case.attend(3401 + q_len, q_len, weights=True)
         cases.append(case)
-    case = filled("causal-all", "as many queries as tokens", small(KEEP), Geometry(1, 2, 1), 7, 3410)
+    case = filled(
+        "causal-all", "as many queries as tokens", small(KEEP), Geometry(1, 2, 1), 7, 3410
+    )
     case.attend(3411, 7, weights=True)
     cases.append(case)
     return cases
 
 
 def types() -> "list[Case]":
-    cases = []
-    for stored, given, out in product(("f16", "bf16"), ("f32", "f16", "bf16"), ("f32", "f16", "bf16")):
+    cases: list[Case] = []
+    for stored, given, out in product(
+        ("f16", "bf16"), ("f32", "f16", "bf16"), ("f32", "f16", "bf16")
+    ):
         about = f"stored {stored}, queries {given}, out {out}"
         geometry = Geometry(1, 2, 1, 32, 32, stored)
-        case = filled(f"types-{stored}-{given}-{out}", about, small(CODES), geometry, 9, 3500 + len(cases))
+        case = filled(
+            f"types-{stored}-{given}-{out}", about, small(CODES), geometry, 9, 3500 + len(cases)
+        )
         case.attend(3550 + len(cases), dtype=given, out_dtype=out)
         cases.append(case)
     return cases
 
 
 def options() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     geometry = Geometry(1, 4, 2, 32, 32)
     recipe = small({**CODES, "centre": "mean"}, CODES, sink=1)
-    settings: list[tuple[str, dict[str, float]]] = [
+    settings: list[tuple[str, dict[str, Any]]] = [
         ("scale", {"scale": 0.5}),
         ("scale-negative", {"scale": -0.25}),
         ("softcap", {"softcap": 2.0}),
@@ -113,22 +142,33 @@ def options() -> "list[Case]":
     }
     for (name, text), softcap in product(sinks.items(), (0.0, 3.0)):
         about = "learned sinks: a score more per query head, without a value; not capped"
-        case = filled(f"{name}-{'cap' if softcap else 'plain'}", about, recipe, geometry, 13, 3710 + len(cases))
+        case = filled(
+            f"{name}-{'cap' if softcap else 'plain'}",
+            about,
+            recipe,
+            geometry,
+            13,
+            3710 + len(cases),
+        )
         case.attend(3720 + len(cases), 2, sinks=text, softcap=softcap, weights=True)
         cases.append(case)
     case = Case("no-rows", "an empty cache: zeros and -inf", recipe, geometry, most=16)
     case.attend(3740, q_position=0)
     cases.append(case)
-    case = Case("no-rows-sinks", "an empty cache with sinks: zeros and the sink", recipe, geometry, most=16)
+    case = Case(
+        "no-rows-sinks", "an empty cache with sinks: zeros and the sink", recipe, geometry, most=16
+    )
     case.attend(3741, q_position=0, sinks="gen:f32:3742")
     cases.append(case)
     return cases
 
 
 def batches() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     geometry = Geometry(2, 4, 2, 32, 32)
-    case = Case("ragged-batch", "caches of many lengths in one call", small(CODES), geometry, most=64)
+    case = Case(
+        "ragged-batch", "caches of many lengths in one call", small(CODES), geometry, most=64
+    )
     lengths = (1, 9, 3, 17)
     for slot, count in enumerate(lengths):
         if slot:
@@ -139,7 +179,9 @@ def batches() -> "list[Case]":
         case.attend(3840 + layer, caches=(0, 1, 2, 3), layer=layer, weights=True)
     case.attend(3845, 3, caches=(3, 1), layer=1)
     cases.append(case)
-    case = Case("mixed-recipes", "caches of other recipes in one call", small(CODES), geometry, most=64)
+    case = Case(
+        "mixed-recipes", "caches of other recipes in one call", small(CODES), geometry, most=64
+    )
     case.create(1, most=64, recipe=small({}, {}))
     case.create(2, most=64, recipe=small({**RAGGED, "bits": 8}, KEEP))
     for slot in range(3):
@@ -152,7 +194,7 @@ def batches() -> "list[Case]":
 
 def states() -> "list[Case]":
     """Marks, drafts, evictions, roll-back, forks: attention sees what export shows."""
-    cases = []
+    cases: list[Case] = []
     geometry = Geometry(1, 4, 2, 32, 32)
     case = filled("tentative", "drafts are attended", small(CODES), geometry, 9, 3900)
     case.append(3, 3902, 3903, tentative=True)
@@ -169,28 +211,60 @@ def states() -> "list[Case]":
     case.prune("v", 1, 2, "token_topk", keep=2)
     case.attend(3912)
     cases.append(case)
-    case = filled("marks-centred", "a pruned key element reads as mu", small({**CODES, "centre": "mean"}), geometry, 5, 3915)
+    case = filled(
+        "marks-centred",
+        "a pruned key element reads as mu",
+        small({**CODES, "centre": "mean"}),
+        geometry,
+        5,
+        3915,
+    )
     case.prune("k", 0, 3)
     case.attend(3917, weights=True)
     cases.append(case)
+    return cases + states_after()
+
+
+def states_after() -> "list[Case]":
+    """Evictions, roll-back, loading, protected layers."""
+    cases: list[Case] = []
+    geometry = Geometry(1, 4, 2, 32, 32)
     for name, recipe in (*RECIPES[3:4], *RECIPES[7:8], *RECIPES[12:]):
         tokens = 36 if name == "channel" else 14
-        case = filled(f"evicted-{name}", "heads with their own rows", recipe, geometry, tokens, 3920 + len(cases))
+        case = filled(
+            f"evicted-{name}",
+            "heads with their own rows",
+            recipe,
+            geometry,
+            tokens,
+            3920 + len(cases),
+        )
         case.evict([0, 2, 5], head=1)
         case.evict([1], head=0)
         case.attend(3930 + len(cases), 2, weights=True)
         case.attend(3931 + len(cases), sliding_window=10, weights=True)
         cases.append(case)
-    case = filled("packed-in-window", "after a deep roll-back", small(CODES, sink=2), geometry, 16, 3940)
+    case = filled(
+        "packed-in-window", "after a deep roll-back", small(CODES, sink=2), geometry, 16, 3940
+    )
     case.truncate(6, keep_packed=True)
     case.attend(3942, 2, weights=True)
     cases.append(case)
-    case = filled("loaded", "a loaded cache gives the same attention", small(CODES), geometry, 9, 3950)
+    case = filled(
+        "loaded", "a loaded cache gives the same attention", small(CODES), geometry, 9, 3950
+    )
     case.save()
     case.load(1)
     case.attend(3952, caches=(0, 1))
     cases.append(case)
-    case = filled("protected", "layers without pruning beside others", Recipe(KEEP, KEEP, 1, 0, 4, protect=(0,)), Geometry(2, 2, 1), 9, 3960)
+    case = filled(
+        "protected",
+        "layers without pruning beside others",
+        Recipe(KEEP, KEEP, 1, 0, 4, protect=(0,)),
+        Geometry(2, 2, 1),
+        9,
+        3960,
+    )
     case.append(9, 3962, 3963, layer=1)
     case.attend(3964, layer=0)
     case.attend(3964, layer=1)
@@ -200,17 +274,24 @@ def states() -> "list[Case]":
 
 def drop() -> "list[Case]":
     """drop_mass: what may be left out, and the bound that says so."""
-    cases = []
+    cases: list[Case] = []
     for (name, recipe), mass, scale in product(RECIPES[:5], (0.0625, 0.5), (0.0, 4.0)):
         about = f"drop_mass {mass}, scale {scale or 'default'}; `out` is the exact one"
-        case = filled(f"{name}-{mass}-{'peaked' if scale else 'flat'}", about, recipe, Geometry(1, 4, 2), 20, 4000 + 2 * len(cases))
+        case = filled(
+            f"{name}-{mass}-{'peaked' if scale else 'flat'}",
+            about,
+            recipe,
+            Geometry(1, 4, 2),
+            20,
+            4000 + 2 * len(cases),
+        )
         case.attend(4050 + len(cases), 2, drop_mass=mass, scale=scale, looser=4.0)
         cases.append(case)
     return cases
 
 
 def merge() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for dtype, (name, a, b) in product(
         ("f32", "f16", "bf16"),
         (
@@ -227,8 +308,8 @@ def merge() -> "list[Case]":
         cases.append(case)
     for value in ("7fc00000", "7f800000"):
         case = Case(f"refused-{value}", "an lse of NaN or +inf", create=False)
-        args = {"rows": 2, "dim": 8, "out_a": "gen:f32:1", "out_b": "gen:f32:2"}
-        lse = {"lse_a": "all:f32:00000000", "lse_b": f"all:f32:00000000;1={value}"}
+        args: dict[str, Any] = {"rows": 2, "dim": 8, "out_a": "gen:f32:1", "out_b": "gen:f32:2"}
+        lse: dict[str, Any] = {"lse_a": "all:f32:00000000", "lse_b": f"all:f32:00000000;1={value}"}
         case.fails("merge", "NON_FINITE", "lse_b", **args, **lse)
         cases.append(case)
     return cases + prefix()
@@ -236,7 +317,7 @@ def merge() -> "list[Case]":
 
 def prefix() -> "list[Case]":
     """Two caches that share the rows of one: merging their parts gives the whole."""
-    cases = []
+    cases: list[Case] = []
     geometry = Geometry(1, 4, 2, 32, 32)
     for name, recipe in RECIPES[:3]:
         never = Recipe(recipe.k, recipe.v, 12, 0, 4)  # all dense: the parts are those of the whole

@@ -2,6 +2,7 @@
 """evict, snapshot, stats."""
 
 from itertools import product
+from typing import Any
 
 from case import Case
 from cases_life import CHANNEL, CODES, KEEP, KINDS, RAGGED, small
@@ -9,11 +10,13 @@ from recipe import Geometry, Recipe
 
 
 def evict() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for (name, recipe), (kind, gone) in product(
         KINDS, (("body", [0, 3, 5]), ("tail", [8, 9]), ("all", list(range(10))))
     ):
-        case = Case(f"{name}-{kind}", f"positions {gone} of 12 go; codes move as they are", recipe, most=64)
+        case = Case(
+            f"{name}-{kind}", f"positions {gone} of 12 go; codes move as they are", recipe, most=64
+        )
         seed = 1700 + 10 * len(cases)
         case.append(12, seed, seed + 1)
         case.evict(gone)
@@ -27,7 +30,7 @@ def evict() -> "list[Case]":
 
 
 def evict_scores() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     scores = {
         "rising": "gen:f32:1901:7fffffff",
         "signed": "gen:f32:1902",
@@ -46,7 +49,9 @@ def evict_scores() -> "list[Case]":
     layers = ({"at": "0", "budget": [6, 9]},)
     recipe = Recipe(CODES, {"bits": 2}, 2, 0, 4, budget=8, layers=layers)
     geometry = Geometry(2, 4, 2, 32, 32)
-    case = Case("scores-recipe-budget", "budget 0: what the recipe says for the head", recipe, geometry)
+    case = Case(
+        "scores-recipe-budget", "budget 0: what the recipe says for the head", recipe, geometry
+    )
     for layer in range(2):
         case.append(12, 1920 + layer, 1922 + layer, layer=layer)
     for layer, head in product(range(2), range(2)):
@@ -59,15 +64,19 @@ def evict_scores() -> "list[Case]":
 
 
 def evict_more() -> "list[Case]":
-    cases = []
-    case = Case("keep", "KEEP names survivors; the window stays anyway", small(CODES, sink=1), most=64)
+    cases: list[Case] = []
+    case = Case(
+        "keep", "KEEP names survivors; the window stays anyway", small(CODES, sink=1), most=64
+    )
     case.append(12, 1940, 1941)
     case.evict([2, 5, 11], keep=True)
     case.state()
     case.save()
     cases.append(case)
 
-    case = Case("keep-nothing", "KEEP of no position leaves sinks and window", small(CODES, sink=1), most=64)
+    case = Case(
+        "keep-nothing", "KEEP of no position leaves sinks and window", small(CODES, sink=1), most=64
+    )
     case.append(12, 1942, 1943)
     case.evict([], keep=True)
     case.state()
@@ -83,9 +92,16 @@ def evict_more() -> "list[Case]":
     case.save()
     case.fails("evict", "INVALID_ARGUMENT", "positions[0]", cache=0, layer=0, head=0, positions=[4])
     cases.append(case)
+    return cases + evict_places()
 
+
+def evict_places() -> "list[Case]":
+    """Heads, blocks, pages, marks: what moves with the rows."""
+    cases: list[Case] = []
     geometry = Geometry(1, 4, 2, 32, 32)
-    case = Case("ragged-heads", "heads of one layer have their own lengths", small(CODES), geometry, most=64)
+    case = Case(
+        "ragged-heads", "heads of one layer have their own lengths", small(CODES), geometry, most=64
+    )
     case.append(12, 1948, 1949)
     case.evict([0, 1, 2, 3, 4], head=1)
     case.append(5, 1950, 1951)
@@ -135,10 +151,15 @@ def evict_more() -> "list[Case]":
 
 
 def snapshots() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     kinds = [*KINDS, ("channel", Recipe(k=CHANNEL, v=RAGGED, recent=1))]
     for name, recipe in kinds:
-        case = Case(f"round-trip-{name}", "a loaded cache saves to the same bytes and goes on", recipe, most=80)
+        case = Case(
+            f"round-trip-{name}",
+            "a loaded cache saves to the same bytes and goes on",
+            recipe,
+            most=80,
+        )
         seed = 2000 + 10 * len(cases)
         count = 33 if name == "channel" else 9
         case.append(count, seed, seed + 1)
@@ -161,7 +182,9 @@ def snapshots() -> "list[Case]":
     case.export_all(1)
     case.save(1, same_as=0)
     cases.append(case)
-    case = Case("empty", "a cache without rows", small(CODES), Geometry(2, 2, 1, 32, 40, "bf16"), most=9)
+    case = Case(
+        "empty", "a cache without rows", small(CODES), Geometry(2, 2, 1, 32, 40, "bf16"), most=9
+    )
     case.save(model_id="")
     case.load(1)
     case.save(1, model_id="", same_as=0)
@@ -174,9 +197,9 @@ def snapshots() -> "list[Case]":
 
 
 def mismatches() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     other = small(KEEP)
-    refusals: list[tuple[str, str, str | None, dict[str, object]]] = [
+    refusals: list[tuple[str, str, str | None, dict[str, Any]]] = [
         ("geometry", "MISMATCH", "geometry", {"geometry": Geometry(1, 2, 1, 32, 32).json()}),
         ("recipe", "MISMATCH", "recipe", {"recipe": other.given()}),
         ("model", "MISMATCH", "model_id", {"model_id": "another"}),
@@ -202,27 +225,43 @@ def mismatches() -> "list[Case]":
 
 
 def stats() -> "list[Case]":
-    cases = []
-    kinds = [*KINDS, ("channel", Recipe(k=CHANNEL, recent=1)), ("group", small({"bits": 4, "group": 32}))]
+    cases: list[Case] = []
+    kinds = [
+        *KINDS,
+        ("channel", Recipe(k=CHANNEL, recent=1)),
+        ("group", small({"bits": 4, "group": 32})),
+    ]
     for name, recipe in kinds:
-        case = Case(f"{name}", "bytes by part, counts, and what plan foretells", recipe, Geometry(2, 4, 2), most=96)
+        case = Case(
+            f"{name}",
+            "bytes by part, counts, and what plan foretells",
+            recipe,
+            Geometry(2, 4, 2),
+            most=96,
+        )
         seed = 2100 + 10 * len(cases)
         for layer in range(2):
             case.append(41, seed + layer, seed + 4 + layer, layer=layer)
-        case.stats()
+        case.stats(shared=0)
         case.bytes()
         case.bytes(layer=1)
         case.bytes(layer=0, head=1)
         case.plan(41)
         case.fork(1)
         case.bytes(1)
-        case.stats(1)
+        pages = sum(len(list(h.pages())) for heads in case.caches[0].heads for h in heads)
+        case.stats(1, shared=pages)
         case.evict([2, 3], head=1)
         case.bytes(layer=0, head=1)
         case.stats()
         cases.append(case)
     for tokens in (1, 3, 31, 32, 33, 64):
-        case = Case(f"plan-{tokens}", f"the plan of {tokens} tokens is the cache to the byte", small(CODES), most=96)
+        case = Case(
+            f"plan-{tokens}",
+            f"the plan of {tokens} tokens is the cache to the byte",
+            small(CODES),
+            most=96,
+        )
         case.append(tokens, 2200 + tokens, 2300 + tokens)
         case.plan(tokens)
         case.bytes()

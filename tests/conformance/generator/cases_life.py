@@ -31,7 +31,7 @@ KINDS: "list[tuple[str, Recipe]]" = [
 
 def append() -> "list[Case]":
     """Chunks of any size give the bytes of one append; both caches are compared."""
-    cases = []
+    cases: list[Case] = []
     for (name, recipe), chunks in product(KINDS, ((1,) * 11, (4, 4, 3), (7, 4), (3, 5, 3))):
         about = f"{len(chunks)} appends of {chunks} tokens give the bytes of one of 11"
         case_name = f"{name}-" + ("singles" if len(chunks) == 11 else "-".join(map(str, chunks)))
@@ -51,7 +51,7 @@ def append() -> "list[Case]":
 
 
 def append_types() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for stored, given in product(("f16", "bf16"), ("f32", "f16", "bf16")):
         about = f"{given} input stored as {stored}, rounded to nearest, ties to even"
         geometry = Geometry(1, 1, 1, 32, 32, stored)
@@ -65,7 +65,9 @@ def append_types() -> "list[Case]":
             "all:f32:00000000;0=3f801000;1=3f803000;2=33000000;3=33000001;4=477fefff;5=80000000"
             ";6=387fe000;7=b3800000"
         ),
-        "bf16": "all:f32:00000000;0=3f808000;1=3f818000;2=00008000;3=00018000;4=7f7f7fff;5=80000000",
+        "bf16": (
+            "all:f32:00000000;0=3f808000;1=3f818000;2=00008000;3=00018000;4=7f7f7fff;5=80000000"
+        ),
     }
     for stored, text in edges.items():
         about = f"halves of the last place, subnormals, the largest number, -0 as {stored}"
@@ -80,7 +82,7 @@ def append_types() -> "list[Case]":
 
 def append_layouts() -> "list[Case]":
     """Strides in elements: transposed, repeated, backwards. The answer is that of plain rows."""
-    cases = []
+    cases: list[Case] = []
     geometry = Geometry(1, 2, 2, 32, 32)
     layouts: list[tuple[str, str, list[int], int, int]] = [
         ("heads-first", "stored as [kv_heads, tokens, d]", [32, 96, 1], 0, 192),
@@ -108,7 +110,7 @@ def append_layouts() -> "list[Case]":
 
 def window() -> "list[Case]":
     """body = step * floor(max(0, committed - sink - recent) / step)."""
-    cases = []
+    cases: list[Case] = []
     for recent, sink, step in product((0, 1, 5), (0, 3), (1, 8, 32)):
         recipe = Recipe(k={"keep": 4}, v={"bits": 2}, recent=recent, sink=sink, step=step)
         about = f"recent {recent}, sink {sink}, step {step}: lengths around each edge"
@@ -127,7 +129,13 @@ def window() -> "list[Case]":
         cases.append(case)
     for sink, count in product((0, 2), (3, 9)):
         recipe = small(CODES, sink=sink)
-        case = Case(f"compress-sink{sink}-{count}", "compress packs all outside", recipe, most=64, auto=False)
+        case = Case(
+            f"compress-sink{sink}-{count}",
+            "compress packs all outside",
+            recipe,
+            most=64,
+            auto=False,
+        )
         case.append(count, 1300 + count, 1310 + count)
         case.state()
         case.compress()
@@ -137,7 +145,9 @@ def window() -> "list[Case]":
         case.compress(layer=0)
         case.save()
         cases.append(case)
-    case = Case("compress-then-auto", "auto goes on from where a compress ended", small(CODES), most=64)
+    case = Case(
+        "compress-then-auto", "auto goes on from where a compress ended", small(CODES), most=64
+    )
     case.append(5, 1330, 1331)
     case.compress()
     case.state()
@@ -145,7 +155,9 @@ def window() -> "list[Case]":
     case.state()
     case.save()
     cases.append(case)
-    case = Case("compress-channel", "a scale per channel: whole groups of 32", Recipe(k=CHANNEL, recent=1))
+    case = Case(
+        "compress-channel", "a scale per channel: whole groups of 32", Recipe(k=CHANNEL, recent=1)
+    )
     case.append(32, 1340, 1341)
     case.compress()
     case.state()
@@ -156,7 +168,7 @@ def window() -> "list[Case]":
 
 
 def truncate() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for name, recipe in KINDS:
         case = Case(f"tentative-{name}", "drafts leave no trace", recipe, most=64)
         seed = 1400 + 10 * len(cases)
@@ -183,7 +195,7 @@ def truncate() -> "list[Case]":
         case = Case(f"exact-{name}", "back to the smallest exact length, and on", recipe, most=64)
         case.append(13, seed, seed + 1)
         least = case.caches[0].smallest_exact()
-        args = {"cache": 0, "length": least - 1}
+        args: dict[str, Any] = {"cache": 0, "length": least - 1}
         case.fails("truncate", "NOT_EXACT", error_values=[least], **args)
         case.truncate(least)
         case.save()
@@ -203,7 +215,7 @@ def truncate() -> "list[Case]":
 
 
 def truncate_more() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     case = Case("to-zero", "everything goes", small(CODES), most=64)
     case.append(5, 1460, 1461)
     case.truncate(0, keep_packed=True)
@@ -225,8 +237,15 @@ def truncate_more() -> "list[Case]":
         case.state(layer=layer)
     case.save()
     cases.append(case)
+    return cases + truncate_parts()
 
-    case = Case("marks", "rows that come back into the window lose their marks", small(CODES), most=64)
+
+def truncate_parts() -> "list[Case]":
+    """Marks, sinks, blocks, reset."""
+    cases: list[Case] = []
+    case = Case(
+        "marks", "rows that come back into the window lose their marks", small(CODES), most=64
+    )
     case.append(5, 1480, 1481)
     case.prune("k", 0, 3, "token_topk", keep=9)
     case.truncate(3)
@@ -242,7 +261,9 @@ def truncate_more() -> "list[Case]":
     case.save()
     cases.append(case)
 
-    case = Case("channel-block", "a block of 32 gives up slots", Recipe(k=CHANNEL, recent=1), most=64)
+    case = Case(
+        "channel-block", "a block of 32 gives up slots", Recipe(k=CHANNEL, recent=1), most=64
+    )
     case.append(40, 1486, 1487)
     case.truncate(20, keep_packed=True)
     case.state()
@@ -264,7 +285,7 @@ def truncate_more() -> "list[Case]":
 
 
 def fork() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for name, recipe in KINDS:
         case = Case(f"{name}", "both sides go on; neither sees the other", recipe, most=64)
         seed = 1600 + 10 * len(cases)

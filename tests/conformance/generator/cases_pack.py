@@ -12,7 +12,9 @@ COARSE = "fc00"  # mask for gen: sign and exponent stay, so that many magnitudes
 
 def marking(name: str, about: str, heads: int = 1, **window: Any) -> Case:
     """A cache whose rows stay dense until asked: recent 1, no AUTO."""
-    recipe = Recipe(k={"method": "mask"}, v={"method": "mask"}, **{"recent": 1, "step": 8, **window})
+    recipe = Recipe(
+        k={"method": "mask"}, v={"method": "mask"}, **{"recent": 1, "step": 8, **window}
+    )
     geometry = Geometry(1, heads, heads)
     return Case(name, about, recipe, geometry, most=64, auto=False)
 
@@ -28,7 +30,7 @@ def finish(case: Case, tokens: int) -> Case:
 
 
 def prune() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     rules: list[tuple[str, dict[str, Any]]] = [
         ("token_topk", {"keep": 1}),
         ("token_topk", {"keep": 13}),
@@ -54,7 +56,7 @@ def prune() -> "list[Case]":
         case.prune("k", 0, 5, method, **rule)
         if method == "none":  # nothing is marked, and "mask" packs marked rows only
             case.export_all()
-            args = {"cache": 0, "layer": -1}
+            args: dict[str, Any] = {"cache": 0, "layer": -1}
             case.fails("compress", "BAD_STATE", **args)
             case.save()
             cases.append(case)
@@ -64,7 +66,7 @@ def prune() -> "list[Case]":
 
 
 def prune_weights() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     rules: list[tuple[str, dict[str, Any]]] = [
         ("token_topk", {"keep": 9}),
         ("n_m", {"keep": 2, "of": 4}),
@@ -95,9 +97,14 @@ def prune_weights() -> "list[Case]":
 
 
 def prune_masks() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for n, (name, mask) in enumerate(
-        [("gen", "gen:u8:301"), ("empty", "all:u8:00"), ("full", "all:u8:ff"), ("bit0", "all:u8:01")]
+        [
+            ("gen", "gen:u8:301"),
+            ("empty", "all:u8:00"),
+            ("full", "all:u8:ff"),
+            ("bit0", "all:u8:01"),
+        ]
     ):
         case = marking(f"mask-{name}", f"bits of the caller: {mask}")
         case.append(5, 302 + n, 310 + n)
@@ -108,7 +115,7 @@ def prune_masks() -> "list[Case]":
 
 def prune_marks() -> "list[Case]":
     """What becomes of marks."""
-    cases = []
+    cases: list[Case] = []
     case = marking("mark-replaced", "pruning again replaces the mark; the values are still there")
     case.append(5, 320, 321)
     case.prune("k", 0, 4, "token_topk", keep=3)
@@ -139,11 +146,23 @@ def prune_marks() -> "list[Case]":
     case.prune("k", 2, 2, "token_topk", keep=3)
     case.save()
     cases.append(case)
+    return cases + marks_and_recipe()
 
+
+def marks_and_recipe() -> "list[Case]":
+    """Where marks may be, and method 0."""
+    cases: list[Case] = []
     window = {"recent": 3, "sink": 2}
     case = marking("sinks-and-window", "what may be marked lies between sinks and window", **window)
     case.append(9, 330, 331)
-    args = {"cache": 0, "layer": 0, "head": 0, "side": "k", "method": "token_topk", "keep": 3}
+    args: dict[str, Any] = {
+        "cache": 0,
+        "layer": 0,
+        "head": 0,
+        "side": "k",
+        "method": "token_topk",
+        "keep": 3,
+    }
     case.fails("prune", "BAD_STATE", **args, begin=1, end=4)
     case.fails("prune", "BAD_STATE", **args, begin=2, end=7)
     case.prune("k", 2, 6, "token_topk", keep=3)
@@ -176,7 +195,7 @@ def wrong_counts() -> "list[Case]":
     case.append(3, 350, 351)
     case.prune("k", 0, 2, "token_topk", keep=9)
     case.fails("compress", "BAD_STATE", cache=0, layer=-1)
-    args = {"cache": 0, "layer": 0, "tokens": 3}
+    args: dict[str, Any] = {"cache": 0, "layer": 0, "tokens": 3}
     case.fails("append", "BAD_STATE", **args, k="gen:f16:352", v="gen:f16:353")
     case.save()
     case.prune("k", 0, 2, "none")
@@ -188,7 +207,9 @@ def wrong_counts() -> "list[Case]":
 # ---- pack ---------------------------------------------------------------------------------------
 
 
-def packed(name: str, about: str, recipe: Recipe, geometry: Geometry, tokens: int, seed: int) -> Case:
+def packed(
+    name: str, about: str, recipe: Recipe, geometry: Geometry, tokens: int, seed: int
+) -> Case:
     case = Case(name, about, recipe, geometry, most=128)
     case.append(tokens, seed, seed + 1000)
     case.side("k")
@@ -201,9 +222,11 @@ def packed(name: str, about: str, recipe: Recipe, geometry: Geometry, tokens: in
 
 
 def pack() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for bits, keep, dtype in product((16, 8, 4, 2), (1, 5, 16, 32), ("f16", "bf16")):
-        recipe = Recipe(k={"keep": keep, "bits": bits}, v={"keep": 7, "bits": bits}, recent=1, step=2)
+        recipe = Recipe(
+            k={"keep": keep, "bits": bits}, v={"keep": 7, "bits": bits}, recent=1, step=2
+        )
         about = f"exact rows: keep {keep} of 32 at {bits} bits, {dtype}"
         geometry = Geometry(1, 1, 1, 32, 40, dtype)
         name = f"exact-{keep}-i{bits}-{dtype}"
@@ -226,9 +249,9 @@ def pack() -> "list[Case]":
 
 
 def pack_layouts() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for bits, group, d in product((8, 4, 2), (32, 64), (64, 128)):
-        side = {"bits": bits, "group": group}
+        side: dict[str, Any] = {"bits": bits, "group": group}
         recipe = Recipe(k=side, v=side, recent=1, step=2)
         about = f"{d // group} groups of {group} channels at {bits} bits"
         geometry = Geometry(1, 1, 1, d, d)
@@ -238,7 +261,9 @@ def pack_layouts() -> "list[Case]":
         recipe = Recipe(k={"bits": bits, "axis": "channel"}, v={"bits": bits}, recent=1)
         about = f"K with a scale and zero per channel over 32 rows, {bits} bits, {dtype}"
         geometry = Geometry(1, 1, 1, 32, 32, dtype)
-        cases.append(packed(f"channel-i{bits}-{dtype}", about, recipe, geometry, 34, 650 + len(cases)))
+        cases.append(
+            packed(f"channel-i{bits}-{dtype}", about, recipe, geometry, 34, 650 + len(cases))
+        )
     recipe = Recipe(
         k={"bits": 4, "axis": "channel"}, v={"method": "threshold", "threshold": 0.5}, recent=1
     )
@@ -278,7 +303,9 @@ def pack_heads() -> "list[Case]":
     )
     recipe = Recipe({"keep": 8, "bits": 4}, {"bits": 4}, 1, 0, 4, protect=(0,), layers=layers)
     geometry = Geometry(4, 4, 2, 32, 32)
-    case = Case("layers-and-heads", "overrides by layer and head; a protected layer", recipe, geometry)
+    case = Case(
+        "layers-and-heads", "overrides by layer and head; a protected layer", recipe, geometry
+    )
     for layer in range(4):
         case.append(5, 760 + layer, 770 + layer, layer=layer)
     for layer, head in product(range(4), range(2)):
@@ -289,7 +316,7 @@ def pack_heads() -> "list[Case]":
 
 def pack_values() -> "list[Case]":
     """Values that make a rule of quantization or rounding visible."""
-    cases = []
+    cases: list[Case] = []
     rows = {
         "constant": ("all:f16:3c00", "scale 0: all codes are 0"),
         "constant-f16-rounding": ("all:f16:2e66", "a constant comes back exactly"),
@@ -318,7 +345,9 @@ def pack_values() -> "list[Case]":
     case.append(1, "all:bf16:b089;3=3f80;7=3f00", "all:bf16:b089")
     case.save()
     cases.append(case)
-    case = Case("values-bf16-large-i8", "bf16 beyond f16 precision, within its range", recipe, geometry)
+    case = Case(
+        "values-bf16-large-i8", "bf16 beyond f16 precision, within its range", recipe, geometry
+    )
     case.append(1, "all:bf16:3f80;0=477f;1=c77f", "gen:bf16:803")
     case.save()
     cases.append(case)

@@ -24,7 +24,7 @@ NAMED: "dict[str, tuple[dict[str, Any], dict[str, Any]]]" = {
     "lean": ({**HALF, "bits": 4}, {"bits": 2}),
     "leaner": ({**FIVE, "bits": 4}, {"bits": 2}),
 }
-SHORT: "dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, int]]]" = {
+SHORT: "dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]" = {
     "k64/v40": ({"keep": 64}, {"keep": 40}, {}),
     "kd/vd": ({"keep": "d"}, {"keep": "d"}, {}),
     "k64i4/v128i2": ({"keep": 64, "bits": 4}, {"keep": 128, "bits": 2}, {}),
@@ -51,9 +51,11 @@ def recipe_case(name: str, about: str, recipe: Recipe, text: "str | None" = None
 
 
 def recipes() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     for name, (k, v) in NAMED.items():
-        case = recipe_case(f"named-{name}", f"the built-in recipe {name}", Recipe(k, v, name=name), name)
+        case = recipe_case(
+            f"named-{name}", f"the built-in recipe {name}", Recipe(k, v, name=name), name
+        )
         case.side("k")
         case.side("v")
         case.window()
@@ -70,7 +72,7 @@ def recipes() -> "list[Case]":
 
 def counts() -> "list[Case]":
     """How a sparsity, a fraction or a multiple becomes k, over head sizes."""
-    cases = []
+    cases: list[Case] = []
     sides: list[tuple[str, dict[str, Any]]] = [
         (f"{rule}-{str(sparsity).replace('.', '')}", {"sparsity": sparsity, "rule": rule})
         for rule in ("exact", "paper")
@@ -106,7 +108,7 @@ def counts() -> "list[Case]":
 
 
 def overrides() -> "list[Case]":
-    cases = []
+    cases: list[Case] = []
     entries: dict[str, tuple[dict[str, Any], ...]] = {
         "at-list": ({"at": "0,2-3", "k": {"keep": 16}},),
         "at-negative": ({"at": "-1", "v": {"bits": 8}}, {"at": "-2--1", "k": {"bits": 2}}),
@@ -115,8 +117,14 @@ def overrides() -> "list[Case]":
         "keep-drops-sparsity": ({"at": "1", "v": {"keep": 3}},),
         "sparsity-drops-keep": ({"at": "1", "k": {"sparsity": 0.25}},),
         "none": ({"at": "1", "k": {"method": "none"}}, {"at": "1", "k": {"keep": 7}}),
-        "heads": ({"at": "1-2", "heads": [{"at": "1", "k": {"bits": 2}}, {"at": "-1", "v": {"keep": 9}}]},),
-        "budgets": ({"at": "0", "budget": 50}, {"at": "1", "budget": [40, 60]}, {"at": "1", "heads": [{"at": "0", "budget": 45}]}),
+        "heads": (
+            {"at": "1-2", "heads": [{"at": "1", "k": {"bits": 2}}, {"at": "-1", "v": {"keep": 9}}]},
+        ),
+        "budgets": (
+            {"at": "0", "budget": 50},
+            {"at": "1", "budget": [40, 60]},
+            {"at": "1", "heads": [{"at": "0", "budget": 45}]},
+        ),
     }
     for name, layers in entries.items():
         recipe = Recipe({"keep": 64, "bits": 4}, {"sparsity": 0.5}, budget=100, layers=layers)

@@ -282,5 +282,3 @@ class Cache:
                 elif body:
                     least = max(least, self.committed[layer])
         return least
-
-

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes: canonical text (docs/api.md, "Recipes") and what they mean for a head (docs/format.md 1.2)."""
+"""Recipes: canonical text (docs/api.md), and what they mean for a head (docs/format.md 1.2)."""
 
 import json
 import math
@@ -55,7 +55,7 @@ def shortest(value: Any) -> Any:
 
 
 def canonical_side(side: Side, which: str) -> Side:
-    """Every default, without the keys that the method never looks at. Keeping "d" is method none."""
+    """Every default but keys that the method never looks at. Keeping "d" is method none."""
     full = with_defaults(tidy_keep(side))
     if full["method"] == "token_topk" and full.get("keep") == "d":
         full = with_defaults({**{k: v for k, v in side.items() if k != "keep"}, "method": "none"})
