@@ -176,7 +176,7 @@ def batches() -> "list[Case]":
         for layer in range(2):
             case.append(count, 3800 + 4 * slot + layer, 3820 + 4 * slot + layer, slot, layer)
     for layer in range(2):
-        case.attend(3840 + layer, caches=(0, 1, 2, 3), layer=layer, weights=True)
+        case.attend(3840 + layer, caches=(0, 1, 2, 3), layer=layer)
     case.attend(3845, 3, caches=(3, 1), layer=1)
     cases.append(case)
     case = Case(
@@ -319,19 +319,18 @@ def prefix() -> "list[Case]":
     """Two caches that share the rows of one: merging their parts gives the whole."""
     cases: list[Case] = []
     geometry = Geometry(1, 4, 2, 32, 32)
-    for name, recipe in RECIPES[:3]:
-        never = Recipe(recipe.k, recipe.v, 12, 0, 4)  # all dense: the parts are those of the whole
-        about = "the parts of 8 and 4 tokens, merged, are the 12"
-        case = Case(f"prefix-{name}", about, never, geometry, most=64)
-        case.append(8, 4200, 4201)
-        case.create(1, most=64)
-        case.append(4, 4202, 4203, cache=1)
-        parts = [case.attend(4204, caches=(i,), q_position=20) for i in (0, 1)]
-        texts = [(text_of(part.out), text_of(part.lse)) for part in parts]
-        case.merge(4, *texts[0], *texts[1], d=32)
-        case.append(4, 4202, 4203, cache=0)
-        case.attend(4204, q_position=20)
-        cases.append(case)
+    never = Recipe(recent=12)  # all dense: the parts are those of the whole
+    about = "the parts of 8 and 4 tokens, merged, are the 12"
+    case = Case("prefix", about, never, geometry, most=64)
+    case.append(8, 4200, 4201)
+    case.create(1, most=64)
+    case.append(4, 4202, 4203, cache=1)
+    parts = [case.attend(4204, caches=(i,), q_position=20) for i in (0, 1)]
+    texts = [(text_of(part.out), text_of(part.lse)) for part in parts]
+    case.merge(4, *texts[0], *texts[1], d=32)
+    case.append(4, 4202, 4203, cache=0)
+    case.attend(4204, q_position=20)
+    cases.append(case)
     return cases
 
 

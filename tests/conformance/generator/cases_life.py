@@ -321,10 +321,11 @@ def fork() -> "list[Case]":
     cases.append(case)
     case = Case("channel-block", "blocks are shared", Recipe(k=CHANNEL, recent=1), most=80)
     case.append(34, 1690, 1691)
+    case.save(quiet=True)
     case.fork(1)
     case.evict([3, 31], cache=1)
+    case.save(same_as=0)
     case.save(1)
-    case.save()
     cases.append(case)
     return cases
 

@@ -167,7 +167,6 @@ def marks_and_recipe() -> "list[Case]":
     case.fails("prune", "BAD_STATE", **args, begin=2, end=7)
     case.prune("k", 2, 6, "token_topk", keep=3)
     case.export_all()
-    case.save()
     cases.append(case)
 
     recipe = Recipe(k={"keep": 8}, v={"keep": 8, "bits": 4}, recent=1, step=4)
