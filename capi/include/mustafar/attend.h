@@ -23,8 +23,8 @@ extern "C" {
 typedef struct mustafar_attend_options {
     uint32_t struct_size;    /* caller's sizeof; a zeroed rest is the default */
     uint32_t flags;          /* MUSTAFAR_ATTEND_... */
-    int64_t q_position;      /* with AT: position of query 0, the same for every cache; may lie
-                                behind the cache's end (then all rows are seen) */
+    int64_t q_position;      /* with AT: position of query 0, 0 .. 2^40, the same for every cache;
+                                may lie behind the cache's end (then all rows are seen). Else 0 */
     float scale;             /* 0 = 1 / sqrt(head_dim_k) */
     float softcap;           /* 0 = none; else s -> softcap * tanh(s / softcap) */
     uint32_t sliding_window; /* 0 = none; else w: position p sees p - w + 1 .. p */
