@@ -244,6 +244,18 @@ def pack() -> "list[Case]":
         recipe = Recipe(k={**side, "bits": bits}, v={**side, "bits": bits}, recent=1, step=4)
         about = f"{side} at {bits} bits"
         cases.append(packed(f"{name}-i{bits}", about, recipe, Geometry(), 5, 500 + len(cases)))
+    for rule, sparsity in product(("exact", "paper"), (0.5, 0.7)):
+        side = {"sparsity": sparsity, "rule": rule, "bits": 8}
+        recipe = Recipe(k=side, v=side, recent=1, step=4)
+        about = f"rule {rule} where many magnitudes are equal: " + (
+            "ties stay" if rule == "paper" else "exactly k stay, the lower channels"
+        )
+        case = Case(f"ties-{rule}-{str(sparsity).replace('.', '')}", about, recipe, most=16)
+        case.append(5, f"gen:f16:590:{COARSE}", f"gen:f16:591:{COARSE}")
+        case.save()
+        case.export("k", 0, 2)
+        case.bytes()
+        cases.append(case)
     return cases + pack_layouts() + pack_values() + wrong_counts()
 
 
