@@ -11,7 +11,7 @@ def json_text(topic: str, cases: "list[dict[str, Any]]") -> str:
     for n, case in enumerate(cases):
         head = {key: value for key, value in case.items() if key != "steps"}
         out.append(json.dumps(head)[:-1] + ', "steps": [')
-        lines = [" " + json.dumps(step) for step in case["steps"]]
+        lines = [" " + json.dumps(step, separators=(", ", ":")) for step in case["steps"]]
         out.append(",\n".join(lines))
         out.append("]}" + ("," if n + 1 < len(cases) else ""))
     return "\n".join([*out, "]}", ""])
