@@ -60,6 +60,10 @@ def head_payload(head: Head) -> bytes:
     return out + marks
 
 
+def row_type(spec: SideSpec) -> bytes:
+    return struct.pack("<2BH", spec.tag, spec.bits, spec.row_keep)
+
+
 def save(cache: Cache, model_id: str) -> bytes:
     g = cache.geometry
     shape = (g.layers, g.q_heads, g.kv_heads, g.head_dim_k, g.head_dim_v)
@@ -70,7 +74,8 @@ def save(cache: Cache, model_id: str) -> bytes:
     out += section(b"MODL", 0, model_id.encode())
     for layer, heads in enumerate(cache.heads):
         lengths = struct.pack("<2I", cache.committed[layer], cache.tentative[layer])
-        out += section(b"LAYR", layer, lengths)
+        types = [row_type(head.spec[side]) for head in heads for side in SIDES]
+        out += section(b"LAYR", layer, lengths + b"".join(types))
         for h, head in enumerate(heads):
             out += section(b"HEAD", layer * g.kv_heads + h, head_payload(head))
     return out + section(b"DONE", 0, struct.pack("<Q", 4 + g.layers * (1 + g.kv_heads)))
