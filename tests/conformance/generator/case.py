@@ -16,9 +16,9 @@ from quantize import Doubles
 from recipe import Recipe
 
 METHODS = ("recipe", "none", "token_topk", "n_m", "channels", "channel_topk", "threshold", "mask")
-OUT_TOLERANCE = {"f32": [1e-6, 0.006], "f16": [5e-4, 0.007], "bf16": [4e-3, 0.01]}
-LSE_TOLERANCE = [4e-6, 0.01]
-WEIGHT_TOLERANCE = [1e-6, 0.006]
+OUT_TOLERANCE = {"f32": [1e-6, 0.02], "f16": [5e-4, 0.02], "bf16": [4e-3, 0.025]}
+LSE_TOLERANCE = [4e-6, 0.02]
+WEIGHT_TOLERANCE = [1e-6, 0.01]
 
 
 class Case(Changes):
