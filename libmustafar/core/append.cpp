@@ -15,6 +15,12 @@ float largest_magnitude(const SideSpec& side, Dtype store) {
     return std::numeric_limits<float>::max();
 }
 
+// The largest half that is not larger.
+std::uint16_t half_below(float most, Dtype store) {
+    const std::uint16_t nearest = store_half(most, store);
+    return load_half(nearest, store) <= most ? nearest : static_cast<std::uint16_t>(nearest - 1U);
+}
+
 [[noreturn]] void refuse_value(Side side, std::uint32_t token, std::uint32_t head,
                                std::uint32_t channel, float value, float most) {
     const std::string name = side == Side::k ? "k" : "v";
@@ -33,13 +39,21 @@ float largest_magnitude(const SideSpec& side, Dtype store) {
 
 void Cache::check_values(std::uint32_t layer, const Incoming& incoming) const {
     for (const Side side : {Side::k, Side::v}) {
-        const mustafar_tensor& tensor = side == Side::k ? *incoming.k : *incoming.v;
+        const mustafar_tensor& tensor = incoming.tensor(side);
+        const std::uint32_t d = geometry_.head_dim(side);
+        float least = std::numeric_limits<float>::max();
+        for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+            least =
+                std::min(least, largest_magnitude(head(layer, h).spec.side(side), geometry_.store));
+        }
+        const std::uint16_t sure = half_below(least, geometry_.store);
         for (std::uint32_t t = 0; t < incoming.tokens; ++t) {
             for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+                if (incoming.surely_within(side, t, h, d, sure)) { continue; }
                 const float most =
                     largest_magnitude(head(layer, h).spec.side(side), geometry_.store);
-                const std::int64_t at = t * tensor.strides[0] + h * tensor.strides[1];
-                for (std::uint32_t c = 0; c < geometry_.head_dim(side); ++c) {
+                const std::int64_t at = Incoming::offset(tensor, t, h);
+                for (std::uint32_t c = 0; c < d; ++c) {
                     const float value = load_element(tensor, at + c * tensor.strides[2]);
                     const float stored =
                         load_half(store_half(value, geometry_.store), geometry_.store);

@@ -178,20 +178,25 @@ class Cache {
     struct Weights { // empty = none
         std::span<const float> channel, token;
     };
-    void recipe_survivors(HeadState& head, Side side, std::span<const float> values,
-                          const Weights& weights, std::span<std::uint8_t> bitmaps);
-    void centre_rows(HeadState& head, std::span<float> values);
+    void recipe_survivors(HeadState& head, Side side, const HalfRows& rows, const Weights& weights,
+                          std::span<std::uint8_t> bitmaps);
+    void centre_rows(HeadState& head, HalfRows& rows, std::uint32_t count);
+    static const std::uint16_t* dense_halves(const HeadState& head, Side side) {
+        return head.window.data() + (side == Side::k ? 0 : std::size_t{head.slots} * head.spec.k.d);
+    }
     void gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t first,
                 std::uint32_t count, const Incoming* incoming, PackScratch& scratch) const;
     void place(HeadState& head, PackScratch& scratch, std::uint32_t count);
     struct Place {
         Page* page = nullptr;
-        std::uint32_t slot = 0;
+        std::uint32_t slot = 0, rows = 0;
     };
-    Place next_place(HeadState& head);
-    void place_fixed(HeadState& head, PackScratch& scratch, std::uint32_t count);
+    Place next_place(HeadState& head, std::uint32_t count);
+    void pack_rows(const HeadState& head, Side side, const PackScratch& scratch, std::uint32_t done,
+                   const PackedRows& out, std::uint8_t* block_meta) const;
+    void place_fixed(HeadState& head, const PackScratch& scratch, std::uint32_t count);
     void place_ragged(HeadState& head, PackScratch& scratch, std::uint32_t count);
-    void place_block(HeadState& head, PackScratch& scratch, std::uint32_t count);
+    void place_block(HeadState& head, const PackScratch& scratch, std::uint32_t count);
 
     // append.cpp
     void check_values(std::uint32_t layer, const Incoming& incoming) const;
@@ -203,6 +208,7 @@ class Cache {
                    bool manual);
     void publish(HeadState& head, const Incoming* incoming, std::uint32_t kv_head,
                  std::uint32_t length);
+    void order_staged(HeadState& head) const;
     void order_keys(HeadState& head, std::uint32_t first_page) const;
     void publish_body(HeadState& head);
     void publish_dense(HeadState& head, const Incoming* incoming, std::uint32_t kv_head);

@@ -59,11 +59,66 @@ inline std::uint16_t f32_to_bf16(float value) {
     return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
 
+// ---- rows of them: loops without branches in pieces of 8, which compilers make vectors of -------
+// d is a multiple of 8 throughout, as every head size is.
+inline bool halves_within(const std::uint16_t* halves, std::uint32_t d, std::uint16_t most) {
+    std::uint16_t beyond[8] = {};
+    for (std::uint32_t c = 0; c < d; c += 8) {
+        for (std::uint32_t i = 0; i < 8; ++i) { // signed comparison: the sign is gone
+            const auto magnitude = static_cast<std::int16_t>(halves[c + i] & 0x7FFFU);
+            beyond[i] = static_cast<std::uint16_t>(
+                beyond[i] | (magnitude > static_cast<std::int16_t>(most) ? 0xFFFFU : 0U));
+        }
+    }
+    std::uint32_t any = 0;
+    for (const std::uint16_t lane : beyond) { any |= lane; }
+    return any == 0;
+}
+inline bool floats_within(const float* values, std::uint32_t d, std::uint32_t most_bits) {
+    std::uint32_t beyond[8] = {};
+    for (std::uint32_t c = 0; c < d; c += 8) {
+        for (std::uint32_t i = 0; i < 8; ++i) {
+            const std::uint32_t bits = std::bit_cast<std::uint32_t>(values[c + i]) & 0x7FFFFFFFU;
+            beyond[i] |= (most_bits - bits) >> 31; // both are less than 2^31
+        }
+    }
+    std::uint32_t any = 0;
+    for (const std::uint32_t lane : beyond) { any |= lane; }
+    return any == 0;
+}
+
+// f32_to_f16 of finite values.
+inline std::uint16_t finite_to_f16(float value) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
+    // Subnormal in binary16: the sum with 1/2 has them as its lowest bits, rounded to nearest even.
+    const std::uint32_t small =
+        std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - 0x3F000000U;
+    const std::uint32_t normal =
+        (magnitude - (112U << 23) + 0xFFFU + ((magnitude >> 13) & 1U)) >> 13;
+    const std::uint32_t rounded = magnitude < (113U << 23) ? small : normal;
+    const std::uint32_t most = rounded > 0x7C00U ? 0x7C00U : rounded;
+    return static_cast<std::uint16_t>(((bits >> 16) & 0x8000U) | most);
+}
+
 inline float load_half(std::uint16_t half, Dtype store) {
     return store == Dtype::f16 ? f16_to_f32(half) : bf16_to_f32(half);
 }
 inline std::uint16_t store_half(float value, Dtype store) {
     return store == Dtype::f16 ? f32_to_f16(value) : f32_to_bf16(value);
+}
+
+// store_half of d finite values.
+inline void store_halves(const float* values, std::uint32_t d, Dtype store, std::uint16_t* out) {
+    for (std::uint32_t c = 0; c < d; c += 8) {
+        std::uint16_t eight[8];
+        if (store == Dtype::f16) {
+            for (std::uint32_t i = 0; i < 8; ++i) { eight[i] = finite_to_f16(values[c + i]); }
+        } else {
+            for (std::uint32_t i = 0; i < 8; ++i) { eight[i] = f32_to_bf16(values[c + i]); }
+        }
+        for (std::uint32_t i = 0; i < 8; ++i) { out[c + i] = eight[i]; }
+    }
 }
 
 } // namespace mustafar

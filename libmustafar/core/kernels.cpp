@@ -27,6 +27,7 @@ struct Tables {
     Table<UnpackFn> unpack;
     Table<AttendFn> attend;
     Table<MergeFn> merge;
+    Table<OrderFn> order;
     std::vector<KernelRow> rows; // of all of them
 };
 
@@ -36,9 +37,17 @@ constexpr std::string_view backend_order[] = {"avx512fp16", "avx512", "avx2", "n
 Tables make_tables() {
     Tables all;
     all.prune = {
+#if defined(MUSTAFAR_HAVE_X86)
+        {{"prune", "avx512", "prune_avx512", cpu::missing_avx512()}, prune_avx512},
+        {{"prune", "avx2", "prune_avx2", cpu::missing_avx2()}, prune_avx2},
+#endif
         {{"prune", "ref", "prune_ref", nullptr}, prune_ref},
     };
     all.pack = {
+#if defined(MUSTAFAR_HAVE_X86)
+        {{"pack", "avx512", "pack_avx512", cpu::missing_avx512()}, pack_avx512},
+        {{"pack", "avx2", "pack_avx2", cpu::missing_avx2()}, pack_avx2},
+#endif
         {{"pack", "ref", "pack_ref", nullptr}, pack_ref},
     };
     all.unpack = {
@@ -55,6 +64,12 @@ Tables make_tables() {
     all.merge = {
         {{"merge", "ref", "merge_ref", nullptr}, merge_ref},
     };
+    all.order = {
+#if defined(MUSTAFAR_HAVE_X86)
+        {{"order", "avx512", "order_avx512", cpu::missing_avx512()}, order_avx512},
+#endif
+        {{"order", "ref", "order_ref", nullptr}, order_ref},
+    };
     const auto list = [&all](const auto& table) {
         for (const auto& candidate : table) { all.rows.push_back(candidate.row); }
     };
@@ -63,6 +78,7 @@ Tables make_tables() {
     list(all.unpack);
     list(all.attend);
     list(all.merge);
+    list(all.order);
     return all;
 }
 
@@ -138,10 +154,17 @@ Kernels choose_kernels(const std::string& backend, const char* asked_by, bool re
     const auto& unpack = choose(tables().unpack, backend, refuse_ref);
     const auto& attend = choose(tables().attend, backend, refuse_ref);
     const auto& merge = choose(tables().merge, backend, refuse_ref);
-    Kernels chosen{prune.function,  pack.function,
-                   unpack.function, attend.function,
-                   merge.function,  attend.function != attend_ref,
-                   false,           {prune.row, pack.row, unpack.row, attend.row, merge.row}};
+    // Only rows of attend that have a row of order beside them ask for it.
+    const auto& order = choose(tables().order, backend, false);
+    Kernels chosen{prune.function,
+                   pack.function,
+                   unpack.function,
+                   attend.function,
+                   merge.function,
+                   attend.function != attend_ref,
+                   false,
+                   order.function,
+                   {prune.row, pack.row, unpack.row, attend.row, merge.row, order.row}};
     chosen.key_columns = std::string_view(attend.row.backend).starts_with("avx512");
     return chosen;
 }

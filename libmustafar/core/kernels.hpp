@@ -7,33 +7,72 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "format/page.hpp"
 #include "mustafar/attend.h"
 
 namespace mustafar {
 
+// ---- rows that are not packed yet --------------------------------------------------------------
+// Halves where they lie: in a window, or in a tensor that comes in.
+struct HalfRows {
+    const std::uint16_t* first = nullptr; // null = the rows are given as floats
+    std::ptrdiff_t stride = 0;            // elements from row to row
+    Dtype store = Dtype::f16;
+    const float* centre = nullptr; // [d], subtracted from every row in float32; or null
+
+    const std::uint16_t* row(std::size_t index) const {
+        return first + static_cast<std::ptrdiff_t>(index) * stride;
+    }
+    HalfRows from(std::size_t index) const { return {row(index), stride, store, centre}; }
+};
+
 // ---- prune: which elements of a few rows survive -----------------------------------------------
 struct PruneArgs {
     PruneRule rule; // method is none or one that needs no caller's bits
     std::uint32_t d = 0;
-    std::span<const float> values;          // [rows, d], centred where the side is
+    std::span<const float> values;          // [rows, d], centred where the side is; or `halves`
     std::span<const float> channel_weights; // [d] or empty
     std::span<const float> token_weights;   // [rows] or empty
     std::span<std::uint8_t> bitmaps;        // out [rows, d / 8], bit c lowest first
+    HalfRows halves = {};
 };
 using PruneFn = void (*)(const PruneArgs&);
 
 // ---- pack: quantize and encode rows whose survivors are known ----------------------------------
+// Where the parts of the rows go: the arrays of a page, or images. Every byte of a row is written,
+// none behind it.
+struct PackedRows {
+    std::uint8_t* bitmap = nullptr; // of the first row; null = not stored
+    std::uint8_t* codes = nullptr;
+    std::uint8_t* meta = nullptr;
+    std::uint8_t* count = nullptr; // u32, elements kept; null = not stored
+    std::size_t bitmap_stride = 0; // bytes from row to row
+    std::size_t codes_stride = 0;
+    std::size_t meta_stride = 0;
+    std::size_t count_stride = 0;
+    std::size_t rows = 0;
+
+    PackedRows() = default;
+    PackedRows(std::span<RowImage> images); // not explicit: images are such a place
+    PackedRows(std::vector<RowImage>& images) : PackedRows(std::span<RowImage>(images)) {}
+    PackedRows(const PageSide& side, std::uint32_t slot, std::size_t count); // no ragged ones
+};
+
 struct PackArgs {
     const SideSpec* side = nullptr;
     Dtype store = Dtype::f16;
-    std::span<const float> values;         // [rows, d], centred
+    std::span<const float> values;         // [rows, d], centred; or `halves`
     std::span<const std::uint8_t> bitmaps; // [rows, d / 8]
-    std::span<RowImage> images;            // out, one per row
-    std::uint8_t* block_meta = nullptr;    // out, channel encoding: [d] of scale, zero (f16)
+    PackedRows out;
+    std::uint8_t* block_meta = nullptr; // out, channel encoding: [d] of scale, zero (f16)
+    HalfRows halves = {};
 };
 using PackFn = void (*)(const PackArgs&);
+
+// ---- order: a full page of exact K rows by columns (format/columns.hpp) ------------------------
+using OrderFn = void (*)(const HeadSpec&, Page&);
 
 // ---- what a kernel sees of one kv head ---------------------------------------------------------
 struct DenseRows {
@@ -131,7 +170,8 @@ struct Kernels { // the rows a context uses
     MergeFn merge;
     bool attend_in_parts; // the attend row does parts; the core merges them
     bool key_columns;     // attend wants full pages of exact K by columns (format/columns.hpp)
-    KernelRow rows[5];    // in the order above
+    OrderFn order;        // what puts them into that order
+    KernelRow rows[6];    // prune, pack, unpack, attend, merge, order
 };
 
 std::span<const KernelRow> kernel_rows();
@@ -144,5 +184,6 @@ void pack_ref(const PackArgs& args);
 void unpack_ref(const UnpackArgs& args);
 void attend_ref(const AttendArgs& args);
 void merge_ref(const MergeArgs& args);
+void order_ref(const HeadSpec& head, Page& page);
 
 } // namespace mustafar

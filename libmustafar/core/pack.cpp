@@ -10,16 +10,40 @@
 
 namespace mustafar {
 
-// Everything one chunk of at most 32 rows needs; lies in a leased workspace.
+// Everything one chunk of at most 32 rows needs; lies in a leased workspace. Nothing in it is
+// filled before it is used.
 struct Cache::PackScratch {
-    std::uint16_t half[max_head_dim];
-    float values[2][page_rows * max_head_dim];
+    HalfRows rows[2]; // where they lie
     std::uint8_t bitmaps[2][page_rows * max_bitmap_bytes];
-    RowImage images[2][page_rows];
+    std::uint16_t halves[2][page_rows * max_head_dim]; // rows that cannot be read where they lie
+    std::uint16_t
+        open_halves[page_rows * max_head_dim]; // rows without a mark, where others have one
+    std::uint8_t open_bitmaps[page_rows * max_bitmap_bytes];
+    RowImage* images[2]; // of heads with a ragged side: their pages are built from images
     std::uint8_t block_meta[max_block_meta_bytes];
-    float some_values[page_rows * max_head_dim]; // rows that carry no mark yet
-    std::uint8_t some_bitmaps[page_rows * max_bitmap_bytes];
+    alignas(RowImage) std::byte image_bytes[2][page_rows * sizeof(RowImage)];
 };
+
+PackedRows::PackedRows(std::span<RowImage> images) : rows(images.size()) {
+    RowImage* first = images.data();
+    bitmap = first->bitmap;
+    codes = first->codes;
+    meta = first->meta;
+    count = reinterpret_cast<std::uint8_t*>(&first->count);
+    bitmap_stride = codes_stride = meta_stride = count_stride = sizeof(RowImage);
+}
+
+PackedRows::PackedRows(const PageSide& side, std::uint32_t slot, std::size_t row_count)
+    : bitmap_stride(side.strides.bitmap), codes_stride(side.strides.codes),
+      meta_stride(side.strides.meta), rows(row_count) {
+    MUSTAFAR_ASSERT(!side.columns && side.offsets == nullptr);
+    const auto at = [slot](std::byte* array, std::size_t stride) {
+        return reinterpret_cast<std::uint8_t*>(array + slot * stride);
+    };
+    if (side.bitmaps != nullptr) { bitmap = at(side.bitmaps, bitmap_stride); }
+    codes = at(side.codes, codes_stride);
+    meta = at(side.meta, meta_stride);
+}
 
 // Rows that leave the dense tail now. `dense_committed` counts the incoming ones too.
 std::uint32_t Cache::rows_to_pack(const HeadState& head, std::uint32_t dense_committed,
@@ -32,21 +56,28 @@ std::uint32_t Cache::rows_to_pack(const HeadState& head, std::uint32_t dense_com
     return outside / unit * unit;
 }
 
+// Where the rows of a chunk lie: most often in one piece, else they are copied together.
 void Cache::gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t first,
                    std::uint32_t count, const Incoming* incoming, PackScratch& scratch) const {
+    const std::uint32_t from_dense =
+        first >= head.dense_rows ? 0 : std::min(count, head.dense_rows - first);
     for (const Side side : {Side::k, Side::v}) {
+        const auto which = static_cast<int>(side);
         const std::uint32_t d = head.spec.side(side).d;
-        const std::uint16_t* dense =
-            head.window.data() + (side == Side::k ? 0 : std::size_t{head.slots} * head.spec.k.d);
-        for (std::uint32_t i = 0; i < count; ++i) {
-            const std::uint32_t at = first + i;
-            const std::uint16_t* row = dense + std::size_t{at} * d;
-            if (at >= head.dense_rows) {
-                incoming->load(side, at - head.dense_rows, kv_head, d, scratch.half);
-                row = scratch.half;
+        const std::uint16_t* dense = dense_halves(head, side) + std::size_t{first} * d;
+        HalfRows& rows = scratch.rows[which];
+        if (from_dense == count) {
+            rows = {dense, d, geometry_.store};
+        } else if (from_dense == 0 && incoming->lies_as_stored(side)) {
+            rows = incoming->rows(side, first - head.dense_rows, kv_head);
+        } else {
+            std::uint16_t* out = scratch.halves[which];
+            rows = {out, d, geometry_.store};
+            std::memcpy(out, dense, std::size_t{from_dense} * d * sizeof(std::uint16_t));
+            for (std::uint32_t i = from_dense; i < count; ++i) {
+                incoming->load(side, first + i - head.dense_rows, kv_head, d,
+                               out + std::size_t{i} * d);
             }
-            float* out = scratch.values[static_cast<int>(side)] + std::size_t{i} * d;
-            for (std::uint32_t c = 0; c < d; ++c) { out[c] = load_half(row[c], geometry_.store); }
         }
     }
 }
@@ -64,47 +95,50 @@ void Cache::stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t
         stage_chunk(head, first + done, count, *scratch);
         done += count;
     }
+    order_staged(head);
 }
 
 void Cache::stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count,
                         PackScratch& scratch) {
-    if (head.spec.k.centred) {
-        centre_rows(head, {scratch.values[0], std::size_t{count} * head.spec.k.d});
-    }
-    for (const Side side : {Side::k, Side::v}) {
-        survivors(head, side, first, count, scratch);
-        const SideSpec& spec = head.spec.side(side);
-        const auto which = static_cast<int>(side);
-        PackArgs args;
-        args.side = &spec;
-        args.store = geometry_.store;
-        args.values = {scratch.values[which], std::size_t{count} * spec.d};
-        args.bitmaps = {scratch.bitmaps[which], std::size_t{count} * (spec.d / 8U)};
-        args.images = {scratch.images[which], count};
-        args.block_meta = scratch.block_meta; // only K can have one
-        context_->kernels().pack(args);
-    }
+    if (head.spec.k.centred) { centre_rows(head, scratch.rows[0], count); }
+    for (const Side side : {Side::k, Side::v}) { survivors(head, side, first, count, scratch); }
     place(head, scratch, count);
     head.stage.rows += count;
 }
 
+// Rows done .. done + out.rows - 1 of a chunk, to where they shall lie.
+void Cache::pack_rows(const HeadState& head, Side side, const PackScratch& scratch,
+                      std::uint32_t done, const PackedRows& out, std::uint8_t* block_meta) const {
+    const SideSpec& spec = head.spec.side(side);
+    const auto which = static_cast<int>(side);
+    const std::size_t row_bytes = spec.d / 8U;
+    context_->kernels().pack({&spec,
+                              geometry_.store,
+                              {},
+                              {scratch.bitmaps[which] + done * row_bytes, out.rows * row_bytes},
+                              out,
+                              block_meta,
+                              scratch.rows[which].from(done)});
+}
+
 // The centre is the mean of the first rows that need it, unless it came with the recipe.
-void Cache::centre_rows(HeadState& head, std::span<float> values) {
+void Cache::centre_rows(HeadState& head, HalfRows& rows, std::uint32_t count) {
     const std::size_t d = head.spec.k.d;
-    const std::size_t rows = values.size() / d;
     if (!head.centre_frozen && !head.stage.centre_ready) {
         for (std::size_t c = 0; c < d; ++c) {
             double sum = 0.0;
-            for (std::size_t row = 0; row < rows; ++row) { sum += values[row * d + c]; }
-            head.centre[c] = static_cast<float>(sum / static_cast<double>(rows));
+            for (std::size_t i = 0; i < count; ++i) {
+                sum += load_half(rows.row(i)[c], rows.store);
+            }
+            head.centre[c] = static_cast<float>(sum / static_cast<double>(count));
         }
         head.stage.centre_ready = true;
     }
-    for (std::size_t i = 0; i < values.size(); ++i) { values[i] -= head.centre[i % d]; }
+    rows.centre = head.centre.data();
 }
 
-// What the recipe's rule leaves of these (centred) rows.
-void Cache::recipe_survivors(HeadState& head, Side side, std::span<const float> values,
+// What the recipe's rule leaves of these rows.
+void Cache::recipe_survivors(HeadState& head, Side side, const HalfRows& rows,
                              const Weights& weights, std::span<std::uint8_t> bitmaps) {
     const SideSpec& spec = head.spec.side(side);
     const auto which = static_cast<int>(side);
@@ -117,7 +151,7 @@ void Cache::recipe_survivors(HeadState& head, Side side, std::span<const float> 
         return;
     }
     context_->kernels().prune(
-        {spec.prune, spec.d, values, weights.channel, weights.token, bitmaps});
+        {spec.prune, spec.d, {}, weights.channel, weights.token, bitmaps, rows});
     if (channels) {
         std::memcpy(head.channel_mask[which].data(), bitmaps.data(), row_bytes);
         head.stage.mask_ready[which] = true;
@@ -154,6 +188,7 @@ void Cache::survivors(HeadState& head, Side side, std::uint32_t first, std::uint
     const SideSpec& spec = head.spec.side(side);
     const auto which = static_cast<std::uint32_t>(side);
     const std::size_t row_bytes = spec.d / 8U;
+    const HalfRows& rows = scratch.rows[which];
     const auto mark_of = [&](std::uint32_t i) -> const std::uint8_t* { // null = no mark
         const std::size_t slot = std::size_t{first} + i;
         if (head.marks.empty() || slot >= head.dense_rows) { return nullptr; }
@@ -162,12 +197,8 @@ void Cache::survivors(HeadState& head, Side side, std::uint32_t first, std::uint
             side == Side::k ? 0 : std::size_t{head.slots} * (head.spec.k.d / 8U);
         return head.marks.data() + head.slots + before + slot * row_bytes;
     };
-    std::size_t open = 0; // rows without a mark
-    for (std::uint32_t i = 0; i < count; ++i) {
-        if (mark_of(i) != nullptr) { continue; }
-        std::memcpy(scratch.some_values + open++ * spec.d,
-                    scratch.values[which] + std::size_t{i} * spec.d, spec.d * sizeof(float));
-    }
+    std::uint32_t open = 0; // rows without a mark
+    for (std::uint32_t i = 0; i < count; ++i) { open += mark_of(i) == nullptr ? 1 : 0; }
     if (open > 0 && spec.prune.method == Method::mask) {
         throw Error(MUSTAFAR_BAD_STATE,
                     std::string("side ") + side_name(side) +
@@ -175,16 +206,26 @@ void Cache::survivors(HeadState& head, Side side, std::uint32_t first, std::uint
                         " rows outside the window carry no mark; give them one with "
                         "mustafar_cache_prune");
     }
+    if (open == count) {
+        recipe_survivors(head, side, rows, {}, {scratch.bitmaps[which], count * row_bytes});
+        return;
+    }
+    open = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (mark_of(i) != nullptr) { continue; }
+        std::memcpy(scratch.open_halves + std::size_t{open++} * spec.d, rows.row(i),
+                    spec.d * sizeof(std::uint16_t));
+    }
     if (open > 0) {
-        recipe_survivors(head, side, {scratch.some_values, open * spec.d}, {},
-                         {scratch.some_bitmaps, open * row_bytes});
+        recipe_survivors(head, side, {scratch.open_halves, spec.d, rows.store, rows.centre}, {},
+                         {scratch.open_bitmaps, open * row_bytes});
     }
     open = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         const std::uint8_t* mark = mark_of(i);
         if (mark != nullptr) { check_mark(spec, side, mark); }
         const std::uint8_t* from =
-            mark != nullptr ? mark : scratch.some_bitmaps + open++ * row_bytes;
+            mark != nullptr ? mark : scratch.open_bitmaps + open++ * row_bytes;
         std::memcpy(scratch.bitmaps[which] + i * row_bytes, from, row_bytes);
     }
 }
@@ -192,6 +233,14 @@ void Cache::survivors(HeadState& head, Side side, std::uint32_t first, std::uint
 // ---- placing rows into pages -------------------------------------------------------------------
 
 void Cache::place(HeadState& head, PackScratch& scratch, std::uint32_t count) {
+    if (is_ragged(head.spec)) {
+        for (const Side side : {Side::k, Side::v}) {
+            const auto which = static_cast<int>(side);
+            scratch.images[which] = reinterpret_cast<RowImage*>(scratch.image_bytes[which]);
+            pack_rows(head, side, scratch, 0, std::span(scratch.images[which], count),
+                      scratch.block_meta);
+        }
+    }
     if (keeps_holes(head.spec)) {
         place_block(head, scratch, count);
     } else if (is_ragged(head.spec)) {
@@ -201,44 +250,49 @@ void Cache::place(HeadState& head, PackScratch& scratch, std::uint32_t count) {
     }
 }
 
-// The page and slot of the next row behind all rows, staged ones included.
-Cache::Place Cache::next_place(HeadState& head) {
+// Where the next rows go, behind all rows, staged ones included: up to `count` slots of one page.
+Cache::Place Cache::next_place(HeadState& head, std::uint32_t count) {
     Stage& stage = head.stage;
+    const auto take = [count](Page* page, std::uint32_t at, std::uint32_t& used) {
+        const std::uint32_t rows = std::min(count, page_rows - at);
+        used += rows;
+        return Place{page, at, rows};
+    };
     if (stage.last != nullptr && stage.last_rows < page_rows) {
-        return {stage.last, stage.last_rows++};
+        return take(stage.last, stage.last_rows, stage.last_rows);
     }
     if (stage.last == nullptr && stage.replacement != nullptr &&
         stage.replacement_rows < page_rows) {
-        return {stage.replacement, stage.replacement_rows++};
+        return take(stage.replacement, stage.replacement_rows, stage.replacement_rows);
     }
     if (stage.last == nullptr && stage.replacement == nullptr && head.page_count > 0) {
         const PageRef& last = head.pages[head.page_count - 1];
         const auto used = static_cast<std::uint32_t>(std::popcount(last.valid));
         if (used + stage.in_place_rows < page_rows && !Pool::shared(*last.page)) {
             keys_to_rows(head.spec, *last.page); // same content: a failed call changes nothing
-            return {last.page, used + stage.in_place_rows++};
+            return take(last.page, used + stage.in_place_rows, stage.in_place_rows);
         }
         if (used < page_rows &&
             stage.in_place_rows == 0) { // a fork reads this page: copy before writing
             stage.replacement = pool().clone(*last.page);
             keys_to_rows(head.spec, *stage.replacement);
-            stage.replacement_rows = used + 1;
-            return {stage.replacement, used};
+            stage.replacement_rows = used;
+            return take(stage.replacement, used, stage.replacement_rows);
         }
     }
-    stage_new_page(head, take_page(head), 1);
-    return {stage.last, 0};
+    stage_new_page(head, take_page(head), 0);
+    return take(stage.last, 0, stage.last_rows);
 }
 
 // Row by row behind the last one; full pages are never touched again.
-void Cache::place_fixed(HeadState& head, PackScratch& scratch, std::uint32_t count) {
-    for (std::uint32_t i = 0; i < count; ++i) {
-        const Place to = next_place(head);
+void Cache::place_fixed(HeadState& head, const PackScratch& scratch, std::uint32_t count) {
+    for (std::uint32_t done = 0; done < count;) {
+        const Place to = next_place(head, count - done);
         for (const Side side : {Side::k, Side::v}) {
-            PageSide arrays = page_side(head.spec, side, *to.page);
-            store_row(head.spec.side(side), arrays, to.slot,
-                      scratch.images[static_cast<int>(side)][i]);
+            pack_rows(head, side, scratch, done,
+                      {page_side(head.spec, side, *to.page), to.slot, to.rows}, nullptr);
         }
+        done += to.rows;
     }
 }
 
@@ -289,24 +343,22 @@ void Cache::place_ragged(HeadState& head, PackScratch& scratch, std::uint32_t co
 }
 
 // A channel's scale and zero belong to these 32 rows: a page of their own.
-void Cache::place_block(HeadState& head, PackScratch& scratch, std::uint32_t count) {
+void Cache::place_block(HeadState& head, const PackScratch& scratch, std::uint32_t count) {
     MUSTAFAR_ASSERT(count == page_rows);
     if (is_ragged(head.spec)) {
         Page* page = build_ragged_page(pool(), head.spec, {scratch.images[0], count},
                                        {scratch.images[1], count});
         stage_new_page(head, page, count);
-    } else {
-        stage_new_page(head, take_page(head), count);
-        for (const Side side : {Side::k, Side::v}) {
-            PageSide arrays = page_side(head.spec, side, *head.stage.last);
-            for (std::uint32_t i = 0; i < count; ++i) {
-                store_row(head.spec.side(side), arrays, i,
-                          scratch.images[static_cast<int>(side)][i]);
-            }
-        }
+        const PageSide k = page_side(head.spec, Side::k, *page);
+        std::memcpy(k.meta, scratch.block_meta, k.strides.block_meta);
+        return;
     }
-    const PageSide k = page_side(head.spec, Side::k, *head.stage.last);
-    std::memcpy(k.meta, scratch.block_meta, k.strides.block_meta);
+    stage_new_page(head, take_page(head), count);
+    for (const Side side : {Side::k, Side::v}) {
+        const PageSide arrays = page_side(head.spec, side, *head.stage.last);
+        pack_rows(head, side, scratch, 0, {arrays, 0, count},
+                  reinterpret_cast<std::uint8_t*>(arrays.meta));
+    }
 }
 
 } // namespace mustafar

@@ -156,14 +156,9 @@ void Cache::choose_marks(HeadState& head, const PruneRequest& request, std::uint
                static_cast<std::int32_t>(request.begin);
     };
     if (rule.method == Method::mask) { copy_mask(*request.mask, head_index, token_of, bits); }
-    std::vector<float> values(std::size_t{range.count} * spec.d);
-    const std::uint16_t* dense =
-        head.window.data() +
-        (request.side == Side::k ? 0 : std::size_t{head.slots} * head.spec.k.d);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        values[i] = load_half(dense[std::size_t{range.slot} * spec.d + i], geometry_.store);
-    }
-    if (spec.centred) { centre_rows(head, values); }
+    HalfRows rows{dense_halves(head, request.side) + std::size_t{range.slot} * spec.d, spec.d,
+                  geometry_.store};
+    if (spec.centred) { centre_rows(head, rows, range.count); }
     if (rule.method == Method::mask) { return; }
     std::vector<float> channel_weights;
     std::vector<float> token_weights;
@@ -182,10 +177,10 @@ void Cache::choose_marks(HeadState& head, const PruneRequest& request, std::uint
         }
     }
     if (request.as_recipe) {
-        recipe_survivors(head, request.side, values, {channel_weights, token_weights}, bits);
+        recipe_survivors(head, request.side, rows, {channel_weights, token_weights}, bits);
         return;
     }
-    context_->kernels().prune({rule, spec.d, values, channel_weights, token_weights, bits});
+    context_->kernels().prune({rule, spec.d, {}, channel_weights, token_weights, bits, rows});
 }
 
 void Cache::publish_marks(HeadState& head, const PruneRequest& request, const DenseRange& range,

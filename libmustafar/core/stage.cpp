@@ -133,7 +133,17 @@ void Cache::order_keys(HeadState& head, std::uint32_t first_page) const {
     for (std::uint32_t p = first_page; p < head.page_count; ++p) {
         const PageRef& ref = head.pages[p];
         if (ref.valid == first_slots(page_rows) && !Pool::shared(*ref.page)) {
-            keys_to_columns(head.spec, *ref.page);
+            context_->kernels().order(head.spec, *ref.page);
+        }
+    }
+}
+
+// The same for new pages, while the heads are still worked on by several threads.
+void Cache::order_staged(HeadState& head) const {
+    if (!context_->kernels().key_columns || !wants_columns(head.spec)) { return; }
+    for (Page* page = head.stage.first; page != nullptr; page = page->next) {
+        if (page != head.stage.last || head.stage.last_rows == page_rows) {
+            context_->kernels().order(head.spec, *page);
         }
     }
 }

@@ -11,4 +11,12 @@ void attend_avx512(const AttendArgs& args);
 void attend_avx2(const AttendArgs& args);
 void attend_neon(const AttendArgs& args);
 
+void prune_avx512(const PruneArgs& args);
+void prune_avx2(const PruneArgs& args);
+
+void pack_avx512(const PackArgs& args);
+void pack_avx2(const PackArgs& args);
+
+void order_avx512(const HeadSpec& head, Page& page);
+
 } // namespace mustafar

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/assert.hpp"
+#include "core/kernels.hpp"
 
 namespace mustafar {
 namespace {
@@ -106,7 +107,7 @@ void for_each_code(const SideSpec& side, const std::byte* columns, const Move& m
 
 } // namespace
 
-void keys_to_columns(const HeadSpec& head, Page& page) {
+void order_ref(const HeadSpec& head, Page& page) {
     if (page.key_columns != 0) { return; }
     MUSTAFAR_ASSERT(can_have_columns(head));
     const SideSpec& side = head.k;

@@ -18,8 +18,8 @@ inline bool wants_columns(const HeadSpec& head) {
     return can_have_columns(head) && (head.k.keep < head.k.d || head.k.bits >= 8);
 }
 
-// In place; the page must hold 32 rows. Both do nothing where the page is in that order already.
-void keys_to_columns(const HeadSpec& head, Page& page);
+// In place; nothing happens where the page has that order already. The other way is the op `order`
+// (core/kernels.hpp), which takes pages that hold 32 rows.
 void keys_to_rows(const HeadSpec& head, Page& page);
 
 // One row out of such a page.

@@ -50,35 +50,44 @@ void put_affine(std::uint8_t* meta, std::size_t index, const Affine& affine) {
     std::memcpy(meta + index * 4 + 2, &affine.zero, 2);
 }
 
+float value(const PackArgs& args, std::size_t row, std::size_t channel) {
+    if (args.halves.first == nullptr) { return args.values[row * args.side->d + channel]; }
+    const float x = load_half(args.halves.row(row)[channel], args.halves.store);
+    return args.halves.centre == nullptr ? x : x - args.halves.centre[channel];
+}
+
 std::vector<float> kept_values(const PackArgs& args, std::size_t row) {
     std::vector<float> kept;
     for (std::size_t c = 0; c < args.side->d; ++c) {
         const std::uint8_t byte = args.bitmaps[row * (args.side->d / 8U) + c / 8];
-        if (((byte >> (c % 8)) & 1U) != 0) { kept.push_back(args.values[row * args.side->d + c]); }
+        if (((byte >> (c % 8)) & 1U) != 0) { kept.push_back(value(args, row, c)); }
     }
     return kept;
 }
 
-void pack_halves(const PackArgs& args, const std::vector<float>& kept, RowImage& image) {
+void pack_halves(const PackArgs& args, const std::vector<float>& kept, std::uint8_t* codes) {
     for (std::size_t i = 0; i < kept.size(); ++i) {
         const std::uint16_t half = store_half(kept[i], args.store);
-        std::memcpy(image.codes + i * 2, &half, 2);
+        std::memcpy(codes + i * 2, &half, 2);
     }
 }
 
 // One scale and zero per `group` neighbouring kept values.
-void pack_codes(const PackArgs& args, const std::vector<float>& kept, RowImage& image) {
+void pack_codes(const PackArgs& args, const std::vector<float>& kept, std::uint8_t* codes,
+                std::uint8_t* meta) {
     const std::uint32_t bits = args.side->bits;
     const std::size_t group =
         args.side->group != 0 ? args.side->group : std::max<std::size_t>(1, kept.size());
+    std::memset(codes, 0, code_bytes(static_cast<std::uint32_t>(kept.size()), bits));
+    put_affine(meta, 0, {}); // of a row that keeps nothing
     for (std::size_t first = 0, index = 0; first < kept.size(); first += group, ++index) {
         const std::size_t end = std::min(first + group, kept.size());
         const Affine affine = fit({kept.begin() + static_cast<std::ptrdiff_t>(first),
                                    kept.begin() + static_cast<std::ptrdiff_t>(end)},
                                   bits);
-        put_affine(image.meta, index, affine);
+        put_affine(meta, index, affine);
         for (std::size_t i = first; i < end; ++i) {
-            put_code(image.codes, i, encode(kept[i], affine, bits), bits);
+            put_code(codes, i, encode(kept[i], affine, bits), bits);
         }
     }
 }
@@ -86,15 +95,21 @@ void pack_codes(const PackArgs& args, const std::vector<float>& kept, RowImage& 
 // One scale and zero per channel over all rows of the block.
 void pack_channels(const PackArgs& args) {
     const std::size_t d = args.side->d;
-    const std::size_t rows = args.images.size();
+    const std::size_t rows = args.out.rows;
+    const std::uint32_t bits = args.side->bits;
+    const auto codes_of = [&](std::size_t row) {
+        return args.out.codes + row * args.out.codes_stride;
+    };
+    for (std::size_t row = 0; row < rows; ++row) {
+        std::memset(codes_of(row), 0, code_bytes(static_cast<std::uint32_t>(d), bits));
+    }
     std::vector<float> column(rows);
     for (std::size_t c = 0; c < d; ++c) {
-        for (std::size_t row = 0; row < rows; ++row) { column[row] = args.values[row * d + c]; }
-        const Affine affine = fit(column, args.side->bits);
+        for (std::size_t row = 0; row < rows; ++row) { column[row] = value(args, row, c); }
+        const Affine affine = fit(column, bits);
         put_affine(args.block_meta, c, affine);
         for (std::size_t row = 0; row < rows; ++row) {
-            put_code(args.images[row].codes, c, encode(column[row], affine, args.side->bits),
-                     args.side->bits);
+            put_code(codes_of(row), c, encode(column[row], affine, bits), bits);
         }
     }
 }
@@ -103,17 +118,21 @@ void pack_channels(const PackArgs& args) {
 
 void pack_ref(const PackArgs& args) {
     const std::size_t bitmap_bytes = args.side->d / 8U;
-    for (std::size_t row = 0; row < args.images.size(); ++row) {
-        RowImage& image = args.images[row];
-        image = RowImage{};
-        std::memcpy(image.bitmap, args.bitmaps.data() + row * bitmap_bytes, bitmap_bytes);
+    for (std::size_t row = 0; row < args.out.rows; ++row) {
+        const PackedRows& out = args.out;
+        if (out.bitmap != nullptr) {
+            std::memcpy(out.bitmap + row * out.bitmap_stride,
+                        args.bitmaps.data() + row * bitmap_bytes, bitmap_bytes);
+        }
         const std::vector<float> kept = kept_values(args, row);
-        image.count = static_cast<std::uint32_t>(kept.size());
+        const auto count = static_cast<std::uint32_t>(kept.size());
+        if (out.count != nullptr) { std::memcpy(out.count + row * out.count_stride, &count, 4); }
         if (args.side->encoding == Encoding::channel) { continue; }
+        std::uint8_t* codes = out.codes + row * out.codes_stride;
         if (args.side->bits == 16) {
-            pack_halves(args, kept, image);
+            pack_halves(args, kept, codes);
         } else {
-            pack_codes(args, kept, image);
+            pack_codes(args, kept, codes, out.meta + row * out.meta_stride);
         }
     }
     if (args.side->encoding == Encoding::channel) { pack_channels(args); }

@@ -8,14 +8,21 @@
 #include <numeric>
 #include <vector>
 
+#include "core/half.hpp"
 #include "core/kernels.hpp"
 
 namespace mustafar {
 namespace {
 
+float value(const PruneArgs& args, std::size_t row, std::size_t channel) {
+    if (args.halves.first == nullptr) { return args.values[row * args.d + channel]; }
+    const float x = load_half(args.halves.row(row)[channel], args.halves.store);
+    return args.halves.centre == nullptr ? x : x - args.halves.centre[channel];
+}
+
 // |x|, times the weights where there are any: the output-aware variants.
 float score(const PruneArgs& args, std::size_t row, std::size_t channel) {
-    float magnitude = std::fabs(args.values[row * args.d + channel]);
+    float magnitude = std::fabs(value(args, row, channel));
     if (!args.channel_weights.empty()) { magnitude *= args.channel_weights[channel]; }
     if (!args.token_weights.empty()) { magnitude *= args.token_weights[row]; }
     return magnitude;
@@ -105,7 +112,7 @@ void threshold(const PruneArgs& args, std::size_t rows) {
 } // namespace
 
 void prune_ref(const PruneArgs& args) {
-    const std::size_t rows = args.values.size() / args.d;
+    const std::size_t rows = args.bitmaps.size() / (args.d / 8U);
     std::memset(args.bitmaps.data(), args.rule.method == Method::none ? 0xFF : 0,
                 args.bitmaps.size());
     switch (args.rule.method) {

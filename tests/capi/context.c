@@ -134,7 +134,7 @@ static void forced_backend(void) {
 }
 
 static void kernels(void) {
-    static const char* const ops[] = {"attend", "prune", "pack", "unpack", "merge"};
+    static const char* const ops[] = {"attend", "prune", "pack", "unpack", "merge", "order"};
     mustafar_context* context = make_context(1);
     mustafar_kernel_info row, before;
     size_t i;
@@ -147,7 +147,7 @@ static void kernels(void) {
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_context_kernel(context, "sort", &row, ERR));
     EXPECT(MUSTAFAR_INVALID_ARGUMENT, mustafar_context_kernel(context, "", &row, NULL));
     CHECK(memcmp(&row, &before, sizeof row) == 0);
-    for (i = 0; i < 5; ++i) {
+    for (i = 0; i < 6; ++i) {
         EXPECT(MUSTAFAR_OK, mustafar_context_kernel(context, ops[i], &row, ERR));
         CHECK(strcmp(row.op, ops[i]) == 0 && row.available == 1 && row.name[0] != '\0');
     }

@@ -37,7 +37,7 @@ MUSTAFAR_API const char *mustafar_dtype_name(mustafar_dtype dtype);
 typedef struct mustafar_kernel_info {
     uint32_t struct_size; /* caller's sizeof */
     uint32_t available;   /* 1: this machine can run it */
-    char op[32];          /* "attend", "prune", "pack", "unpack", "merge" */
+    char op[32];          /* "attend", "prune", "pack", "unpack", "merge", "order" */
     char backend[32];     /* "ref", ...: what MUSTAFAR_FORCE_BACKEND and the context option take */
     char name[64];        /* function name, as a profiler shows it: "attend_ref" */
     char reason[128];     /* why not available; empty when it is */

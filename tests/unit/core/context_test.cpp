@@ -62,7 +62,7 @@ TEST(ContextLog, Creation_SaysWhichRowServesEachOp) {
                         static_cast<std::vector<std::string>*>(user)->emplace_back(text);
                     }};
     const Context context(settings);
-    ASSERT_EQ(lines.size(), 5U);
+    ASSERT_EQ(lines.size(), std::size(context.kernels().rows));
     EXPECT_NE(lines[3].find(context.kernels().rows[3].name), std::string::npos) << lines[3];
     EXPECT_TRUE(context.logs(MUSTAFAR_LOG_INFO));
     EXPECT_FALSE(context.logs(MUSTAFAR_LOG_TRACE)) << "finer than asked for";

@@ -8,7 +8,7 @@
 namespace mustafar::test {
 namespace {
 
-const std::vector<std::string> ops = {"prune", "pack", "unpack", "attend", "merge"};
+const std::vector<std::string> ops = {"prune", "pack", "unpack", "attend", "merge", "order"};
 
 bool only_ref() {
     for (const KernelRow& row : kernel_rows()) {
@@ -58,6 +58,7 @@ TEST(KernelChoice, Ref_GivesTheReferenceFunctions) {
     EXPECT_EQ(kernels.unpack, unpack_ref);
     EXPECT_EQ(kernels.attend, attend_ref);
     EXPECT_EQ(kernels.merge, merge_ref);
+    EXPECT_EQ(kernels.order, order_ref);
 }
 
 TEST(KernelChoice, AnUnknownBackend_IsRefusedNamingWhoAskedAndWhatThereIs) {

