@@ -12,6 +12,7 @@ Names, order and defaults are those of the C API, whose headers are the contract
 
 from __future__ import annotations
 
+from . import _library  # first: a library that is missing or too old is told there
 from .attention import attend, merge
 from .cache import Cache
 from .context import Context, CountingAllocator
@@ -54,6 +55,7 @@ from .types import (
 )
 
 __version__ = version()
+del _library
 
 __all__ = [
     "ALL",
