@@ -58,3 +58,33 @@ def test_nothing_stays_held(dense: mustafar.Cache) -> None:
         with pytest.raises(mustafar.InvalidArgumentError):
             dense.append(0, Tensor(k), None)
     assert sys.getrefcount(k) == before
+
+
+def test_versioned_capsules(dense: mustafar.Cache) -> None:
+    """DLPack 1 says whether memory may be written; older capsules cannot."""
+    if numpy.lib.NumpyVersion(numpy.__version__) < "2.1.0":
+        pytest.skip("NumPy before 2.1 makes legacy capsules only")
+
+    class Versioned(Tensor):
+        def __dlpack__(self, **words: object) -> object:
+            assert words["max_version"] == (1, 0)
+            return self.array.__dlpack__(**words)  # type: ignore[arg-type]
+
+    dense.append(0, Versioned(rows(1)), Versioned(rows(1)))
+    out = numpy.zeros((1, 1, 4, 64), "f4")
+    mustafar.attend([dense], 0, queries(), out=Versioned(out))
+    assert out.any()
+    out.flags.writeable = False
+    with pytest.raises(mustafar.InvalidArgumentError, match=r"out: .* read-only"):
+        mustafar.attend([dense], 0, queries(), out=Versioned(out))
+
+
+def test_bfloat16_of_ml_dtypes(context: mustafar.Context) -> None:
+    kinds = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not here (optional)")
+    geometry = mustafar.Geometry(1, 2, 2, 64, dtype=mustafar.DType.BF16)
+    with mustafar.Cache(context, geometry, "dense", max_tokens=8) as cache:
+        k = rows(4).astype(kinds.bfloat16)
+        cache.append(0, k, k)
+        numpy.testing.assert_array_equal(cache.export(0, 0, 0), k[:, 0].astype("f4"))
+        with pytest.raises(mustafar.InvalidArgumentError, match="k"):
+            cache.append(0, rows(1).astype(kinds.float8_e4m3fn), k[:1])

@@ -61,13 +61,14 @@ def test_const_calls_overlap(cache: mustafar.Cache) -> None:
 def test_changes_are_refused_while_in_use(cache: mustafar.Cache) -> None:
     """One thread attends without end; another changes, and is told so or gets its turn."""
     cache.append(0, rows(900), rows(900, 1))
+    q = queries(q_len=128)[0]
     stop = threading.Event()
     refused = 0
 
     def attend() -> None:
         while not stop.is_set():
             with contextlib.suppress(mustafar.BusyError):  # the other one was first
-                cache.attend(0, queries(q_len=32)[0])
+                cache.attend(0, q)
 
     def change() -> None:
         nonlocal refused
