@@ -87,18 +87,19 @@ static void refuse_ref(void) {
     mustafar_context* context = NULL;
     bool better = true;
     size_t i, j;
-    /* a table has something better here when an available row of it is not ref */
+    /* a table that has rows besides ref must have one that runs here; others (merge) do not matter */
     for (i = 0; i < mustafar_kernel_count(); ++i) {
         mustafar_kernel_info ref = {0}, row = {0};
-        bool found = false;
+        bool found = false, alone = true;
         ref.struct_size = row.struct_size = (uint32_t)sizeof row;
         MUST(mustafar_kernel_at(i, &ref, ERR));
         for (j = 0; strcmp(ref.backend, "ref") == 0 && j < mustafar_kernel_count(); ++j) {
             MUST(mustafar_kernel_at(j, &row, ERR));
-            found = found || (strcmp(row.op, ref.op) == 0 && strcmp(row.backend, "ref") != 0 &&
-                              row.available);
+            if (strcmp(row.op, ref.op) != 0 || strcmp(row.backend, "ref") == 0) { continue; }
+            alone = false;
+            found = found || row.available;
         }
-        better = better && (strcmp(ref.backend, "ref") != 0 || found);
+        better = better && (strcmp(ref.backend, "ref") != 0 || found || alone);
     }
     options.flags = MUSTAFAR_CONTEXT_REFUSE_REF;
     if (better) {

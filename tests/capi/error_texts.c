@@ -62,7 +62,7 @@ static void contexts(void) {
     mustafar_context* out = NULL;
     heading("info, context");
     row.struct_size = (uint32_t)sizeof row;
-    SHOW(mustafar_kernel_at(1000, &row, ERR));
+    /* an index beyond the end: its text counts the rows of this build, tests/capi/info.c has it */
     SHOW(mustafar_kernel_at(0, NULL, ERR));
     row.struct_size = 8;
     SHOW(mustafar_kernel_at(0, &row, ERR));

@@ -15,7 +15,7 @@ def test_dense_attention_is_attention(dense: mustafar.Cache) -> None:
     k, v, q = rows(200), rows(200, 1), queries()
     dense.append(0, k, v)
     expected = dense_attention(q[0, 0], k.astype("f4"), v.astype("f4"))
-    numpy.testing.assert_allclose(dense.attend(0, q[0])[0], expected, atol=1e-5)
+    numpy.testing.assert_allclose(dense.attend(0, q[0])[0], expected, atol=2e-3)  # fp16 rows
 
 
 def test_append_in_any_type_and_stride(context: mustafar.Context) -> None:
