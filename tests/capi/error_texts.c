@@ -36,6 +36,9 @@ static void show_as(mustafar_status status, bool mask) {
         }
     }
     line[n] = '\0';
+    if (strncmp(line, "mustafar_context_create", 23) == 0 && strstr(line, "there are: ") != NULL) {
+        strcpy(strstr(line, "there are: ") + 11, "..."); /* what runs here depends on the machine */
+    }
     CHECK_CASE(unprintable == 0, "\"%s\"", last.message);
     put(mustafar_status_name(status) + strlen("MUSTAFAR_"));
     put("  ");

@@ -43,7 +43,8 @@ typedef struct mustafar_log_hook {
     void (*write)(void *user, int32_t level, const char *text);
 } mustafar_log_hook;
 
-/* Never land on the reference rows: creation fails if a table has nothing better here. */
+/* Never land on the reference rows: creation fails if a table that has faster rows has none that runs
+ * here. Ops with a reference row only (merge, unpack) do not count. */
 #define MUSTAFAR_CONTEXT_REFUSE_REF 1u
 
 typedef struct mustafar_context_options {
@@ -53,8 +54,9 @@ typedef struct mustafar_context_options {
     uint64_t quota_bytes; /* most bytes the context may hold at once; 0 = no limit */
     uint32_t flags;       /* MUSTAFAR_CONTEXT_... */
     uint32_t reserved;    /* 0 */
-    char backend[32];     /* "" = the best available; else a name that mustafar_kernel_at lists. The
-                             environment variable MUSTAFAR_FORCE_BACKEND wins over it */
+    char backend[32];     /* "" = the best available; else a name that mustafar_kernel_at lists: an op
+                             without a row of it takes its next one down the list. The environment
+                             variable MUSTAFAR_FORCE_BACKEND wins over it */
 } mustafar_context_options;
 
 #define MUSTAFAR_CONTEXT_OPTIONS_INIT {(uint32_t)sizeof(mustafar_context_options), 0, 0, 0, 0, {0}}
