@@ -58,6 +58,10 @@ Tables make_tables() {
         {{"attend", "avx512fp16", "attend_avx512fp16", cpu::missing_avx512fp16()},
          attend_avx512fp16},
         {{"attend", "avx512", "attend_avx512", cpu::missing_avx512()}, attend_avx512},
+        {{"attend", "avx2", "attend_avx2", cpu::missing_avx2()}, attend_avx2},
+#endif
+#if defined(MUSTAFAR_HAVE_NEON)
+        {{"attend", "neon", "attend_neon", cpu::missing_neon()}, attend_neon},
 #endif
         {{"attend", "ref", "attend_ref", nullptr}, attend_ref},
     };

@@ -72,7 +72,7 @@ struct TileOps {
     // code_bits: bits of dense body rows of K with one scale and zero each, 0 where they are others.
     void (*load_queries)(const float* q, std::uint32_t n, std::uint32_t d, std::uint32_t code_bits,
                          std::byte* native, float* factor);
-    // scores [n][32]: raw dot products of every slot; those of unused slots are any finite number.
+    // scores [n][32]: raw dot products of every slot; those of unused slots mean nothing.
     void (*score)(const Rows& k, const std::byte* queries, std::uint32_t n, float* scores,
                   const Scratch& scratch, const Ahead& ahead);
     // scores [32] of one query become scaled scores, weights [32] their exponentials relative to the
