@@ -4,15 +4,16 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <thread>
-
-#include <unistd.h>
 
 #include "caches.hpp"
 
@@ -42,6 +43,23 @@ double now_ns() {
         .count();
 }
 
+// What is being done, on a terminal.
+void note(const std::string& text) {
+    if (isatty(STDERR_FILENO) != 0) { std::cerr << "\r\033[K" << text << std::flush; }
+}
+
+// Cycles per ns of this moment, from a chain of dependent additions (one cycle each).
+double clock_ghz() {
+    constexpr std::uint64_t steps = 20'000'000;
+    std::uint64_t x = 1;
+    const double start = now_ns();
+    for (std::uint64_t i = 0; i < steps; ++i) {
+        x += 3;
+        __asm__ volatile("" : "+r"(x));
+    }
+    return static_cast<double>(steps) / (now_ns() - start);
+}
+
 double quantile(std::vector<double> values, double q) {
     std::sort(values.begin(), values.end());
     const double at = q * static_cast<double>(values.size() - 1);
@@ -53,39 +71,49 @@ double quantile(std::vector<double> values, double q) {
 // Reads memory as fast as a plain loop can: GB/s.
 class Stream {
   public:
-    Stream(std::size_t bytes, std::uint32_t threads) : words_(bytes / 8, 1), threads_(threads) {}
+    Stream(std::size_t bytes, std::uint32_t threads)
+        : allocator_(arena_.allocator()), lines_(bytes / sizeof(Line)), threads_(threads) {
+        data_ = static_cast<Line*>(allocator_.allocate(allocator_.user, bytes, sizeof(Line)));
+        if (data_ == nullptr) { throw std::bad_alloc(); }
+        std::memset(static_cast<void*>(data_), 1, bytes);
+    }
 
     double read() const {
         std::vector<std::uint64_t> sums(threads_);
         const double start = now_ns();
         std::vector<std::thread> workers;
         for (std::uint32_t t = 1; t < threads_; ++t) {
-            workers.emplace_back([this, t, &sums] { sums[t] = sum(t); });
+            workers.emplace_back([this, t, &sums] { sum(t, sums[t]); });
         }
-        sums[0] = sum(0);
+        sum(0, sums[0]);
         for (std::thread& worker : workers) { worker.join(); }
         const double spent = now_ns() - start;
         for (const std::uint64_t part : sums) { sink_ = sink_ + part; }
-        return static_cast<double>(words_.size()) * 8.0 / spent;
+        return static_cast<double>(lines_ * sizeof(Line)) / spent;
     }
 
   private:
-    std::uint64_t sum(std::uint32_t part) const {
-        const std::size_t each = words_.size() / threads_ / 32 * 32;
-        const std::uint64_t* from = words_.data() + part * each;
-        std::uint64_t total[8] = {};
-        for (std::size_t i = 0; i < each; i += 32) {
-            for (std::size_t line = 0; line < 4; ++line) { // 1.5 KB ahead: +25 % here
-                __builtin_prefetch(from + i + line * 8 + 192);
+    using Line = std::uint64_t __attribute__((vector_size(64)));
+
+    void sum(std::uint32_t part, std::uint64_t& result) const {
+        const std::size_t each = lines_ / threads_ / 4 * 4;
+        const Line* from = data_ + part * each;
+        Line total[4] = {};
+        for (std::size_t i = 0; i < each; i += 4) {
+            for (std::size_t j = 0; j < 4; ++j) {
+                __builtin_prefetch(from + i + j + 24); // 1.5 KB ahead
+                total[j] += from[i + j];
             }
-            for (std::size_t j = 0; j < 32; ++j) { total[j % 8] += from[i + j]; }
         }
-        std::uint64_t all = 0;
-        for (const std::uint64_t x : total) { all += x; }
-        return all;
+        const Line all = total[0] + total[1] + total[2] + total[3];
+        result = all[0] + all[7];
     }
-    std::vector<std::uint64_t> words_;
+
+    Arena arena_;
+    mustafar_allocator allocator_;
+    std::size_t lines_;
     std::uint32_t threads_;
+    Line* data_ = nullptr;
     mutable volatile std::uint64_t sink_ = 0;
 };
 
@@ -177,10 +205,12 @@ class Bench {
         }
         const Stream stream(std::size_t{512} << 20, threads);
         stream_.clear();
+        clock_.clear();
         for (std::uint32_t round = 0; round < settings_.rounds; ++round) {
             if (isatty(2) != 0)
                 std::cerr << fmt::format("\r\033[Kround {} of {}", round + 1, settings_.rounds);
             stream_.push_back(stream.read());
+            clock_.push_back(clock_ghz());
             for (Variant& variant : variants) {
                 variant.ns.push_back(attend_all(*variant.caches, out));
             }
@@ -193,7 +223,7 @@ class Bench {
                 }
             }
         }
-        std::cerr << "\r\033[K";
+        note("");
         return variants;
     }
 
@@ -238,7 +268,8 @@ class Bench {
     const Trace& trace_;
     Shape shape_;
     std::vector<float> q_;
-    std::vector<double> stream_;
+    std::vector<double> stream_; // GB/s, one per round
+    std::vector<double> clock_;  // GHz
 };
 
 int run(int argc, char** argv) {
