@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
 #include "core/geometry.hpp"
 
@@ -59,32 +60,35 @@ inline std::uint16_t f32_to_bf16(float value) {
     return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
 
-// ---- rows of them: loops without branches in pieces of 8, which compilers make vectors of -------
+// ---- rows of them, in pieces of 8, which every processor has vectors for -----------------------
 // d is a multiple of 8 throughout, as every head size is.
+using Half8 = std::int16_t __attribute__((vector_size(16)));
+using Word8 = std::int32_t __attribute__((vector_size(32)));
+static_assert(sizeof(Half8) == 16 && sizeof(Word8) == 32);
+
 inline bool halves_within(const std::uint16_t* halves, std::uint32_t d, std::uint16_t most) {
-    std::uint16_t beyond[8] = {};
+    const Half8 limit = Half8{} + static_cast<std::int16_t>(most);
+    Half8 beyond = {};
     for (std::uint32_t c = 0; c < d; c += 8) {
-        for (std::uint32_t i = 0; i < 8; ++i) { // signed comparison: the sign is gone
-            const auto magnitude = static_cast<std::int16_t>(halves[c + i] & 0x7FFFU);
-            beyond[i] = static_cast<std::uint16_t>(
-                beyond[i] | (magnitude > static_cast<std::int16_t>(most) ? 0xFFFFU : 0U));
-        }
+        Half8 x;
+        std::memcpy(&x, halves + c, sizeof x);
+        beyond |= (x & 0x7FFF) > limit;
     }
-    std::uint32_t any = 0;
-    for (const std::uint16_t lane : beyond) { any |= lane; }
-    return any == 0;
+    std::uint64_t any[2];
+    std::memcpy(any, &beyond, sizeof any);
+    return (any[0] | any[1]) == 0;
 }
 inline bool floats_within(const float* values, std::uint32_t d, std::uint32_t most_bits) {
-    std::uint32_t beyond[8] = {};
+    const Word8 limit = Word8{} + static_cast<std::int32_t>(most_bits);
+    Word8 beyond = {};
     for (std::uint32_t c = 0; c < d; c += 8) {
-        for (std::uint32_t i = 0; i < 8; ++i) {
-            const std::uint32_t bits = std::bit_cast<std::uint32_t>(values[c + i]) & 0x7FFFFFFFU;
-            beyond[i] |= (most_bits - bits) >> 31; // both are less than 2^31
-        }
+        Word8 x;
+        std::memcpy(&x, values + c, sizeof x);
+        beyond |= (x & 0x7FFFFFFF) > limit;
     }
-    std::uint32_t any = 0;
-    for (const std::uint32_t lane : beyond) { any |= lane; }
-    return any == 0;
+    std::uint64_t any[4];
+    std::memcpy(any, &beyond, sizeof any);
+    return (any[0] | any[1] | any[2] | any[3]) == 0;
 }
 
 // f32_to_f16 of finite values.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// prune_avx512: 32 ns for the 40 largest of 128 halves where a scalar selection takes a microsecond
-// (docs/design.md).
+// 64 channels to a comparison, whose result is a mask that is counted.
 #include "cpu/lanes_avx512.hpp"
 #include "cpu/prune/select.hpp"
 #include "cpu/rows.hpp"

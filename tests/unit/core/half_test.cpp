@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // binary16 and bfloat16 against their definitions: values by ldexp, rounding by looking at both neighbours.
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "core/half.hpp"
@@ -164,6 +165,57 @@ TEST(HalfStore, TheGeometrysType_PicksTheConversion) {
     EXPECT_EQ(store_half(1.0F, Dtype::bf16), 0x3F80);
     EXPECT_EQ(load_half(0x3C00, Dtype::f16), 1.0F);
     EXPECT_EQ(load_half(0x3F80, Dtype::bf16), 1.0F);
+}
+
+// Every half, what lies between it and the next one, and both signs.
+TEST(HalfRows, StoredInPieces_AreStoredAsOneByOne) {
+    for (const Dtype store : {Dtype::f16, Dtype::bf16}) {
+        const std::uint32_t finite = store == Dtype::f16 ? 0x7C00U : 0x7F80U;
+        const int step = store == Dtype::f16 ? 13 : 16;
+        for (std::uint32_t half = 0; half < finite; ++half) {
+            const auto bits =
+                std::bit_cast<std::uint32_t>(load_half(static_cast<std::uint16_t>(half), store));
+            const std::uint32_t tie =
+                half < 0x400 && store == Dtype::f16
+                    ? std::bit_cast<std::uint32_t>((static_cast<float>(half) + 0.5F) * 0x1p-24F)
+                    : bits + (1U << (step - 1));
+            float values[8];
+            const std::uint32_t near[] = {bits, bits + 1, tie - 1, tie, tie + 1, tie + 2, 0, 1};
+            for (int i = 0; i < 8; ++i) {
+                values[i] = std::bit_cast<float>(near[i] | (i % 2 == 0 ? 0x80000000U : 0U));
+            }
+            std::uint16_t got[8];
+            store_halves(values, 8, store, got);
+            for (int i = 0; i < 8; ++i) {
+                ASSERT_EQ(got[i], store_half(values[i], store)) << half << ", value " << i;
+            }
+        }
+    }
+    const float large[8] = {65504, 65519, 65520, -65536, 1e6F, -1e30F, 3e38F, 65519.996F};
+    std::uint16_t got[8];
+    store_halves(large, 8, Dtype::f16, got);
+    for (int i = 0; i < 8; ++i) { EXPECT_EQ(got[i], store_half(large[i], Dtype::f16)) << large[i]; }
+}
+
+TEST(HalfRows, WithinALimit_IsSeenWhereverOneIsNot) {
+    for (std::uint32_t d : {32U, 40U}) {
+        for (std::uint32_t at = 0; at < d; ++at) {
+            std::vector<std::uint16_t> halves(d, 0xFBFF); // -65504
+            EXPECT_TRUE(halves_within(halves.data(), d, 0x7BFF));
+            EXPECT_FALSE(halves_within(halves.data(), d, 0x7BFE));
+            std::vector<float> floats(d, -1.5F);
+            const auto limit = std::bit_cast<std::uint32_t>(1.5F);
+            EXPECT_TRUE(floats_within(floats.data(), d, limit));
+            for (const std::uint16_t beyond : {0x7C00, 0xFC00, 0x7E00, 0xFFFF}) {
+                halves[at] = beyond;
+                EXPECT_FALSE(halves_within(halves.data(), d, 0x7BFF)) << at;
+            }
+            for (const std::uint32_t beyond : {limit + 1, 0xFF800000U, 0x7FC00000U, 0xFFFFFFFFU}) {
+                floats[at] = std::bit_cast<float>(beyond);
+                EXPECT_FALSE(floats_within(floats.data(), d, limit)) << at;
+            }
+        }
+    }
 }
 
 TEST(Tensor, EachDtype_LoadsAndStoresItsOwnElement) {
