@@ -6,18 +6,45 @@
 #                 [LIBRARIES mustafar_core]    what it links; mustafar::mustafar unless said otherwise
 #                 [PLAIN]                      has a main of its own: exit 0 passed, 77 skipped
 #                 [WHOLE]                      GoogleTest, but one ctest entry instead of one per case
+#                 [BACKENDS]                   once with `ref` forced, and again with each fast backend
+#                 [BACKEND_ENVIRONMENT A=b ...] of these further runs
 #                 [ARGS ...] [ENVIRONMENT A=b ...] [TIMEOUT seconds])
 #
 # C sources are PLAIN; C++ sources are GoogleTest programs (gtest, gmock and their main are linked) and
 # each of their cases is one entry `<folder>/<Suite>.<Case>`, so that `./dev test --rerun` can name it
 # and skips are counted. A PLAIN or WHOLE program is the entry `<folder>/<name>`.
 # Labels to choose by: fast, slow, tsan (runs under the thread sanitizer too), and the folder's name.
-# `tests-<label>` builds the programs of one label. Programs lie in <build>/tests/bin and see
-# MUSTAFAR_TEST_DATA (tests/data) and MUSTAFAR_SOURCE_DIR as string macros.
+# `tests-<label>` builds the programs of one label. With BACKENDS, `<folder>/<name>` has `ref` forced and
+# `<folder>/<name>@<backend>` runs the whole program with that one; it counts as skipped, and says why,
+# where this machine or build lacks it. mustafar_test_backends() adds such entries to any command.
+# Programs lie in <build>/tests/bin, see MUSTAFAR_TEST_DATA (tests/data) and MUSTAFAR_SOURCE_DIR as string
+# macros, and find what tests/common holds.
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+    set(MUSTAFAR_TEST_BACKENDS avx512fp16 avx512 avx2)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    set(MUSTAFAR_TEST_BACKENDS neon)
+endif()
+
+# The entries `<name>@<backend>`: COMMAND with MUSTAFAR_FORCE_BACKEND set (tests/common/with_backend.c).
+function(mustafar_test_backends name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LABELS;ENVIRONMENT;COMMAND")
+    foreach(label IN LISTS arg_LABELS)
+        if(NOT TARGET tests-${label})
+            add_custom_target(tests-${label})
+        endif()
+        add_dependencies(tests-${label} with_backend)
+    endforeach()
+    foreach(backend IN LISTS MUSTAFAR_TEST_BACKENDS)
+        add_test(NAME ${name}@${backend} COMMAND with_backend ${backend} ${arg_COMMAND})
+        set_tests_properties(${name}@${backend} PROPERTIES LABELS "${arg_LABELS}" SKIP_RETURN_CODE 77
+                             ENVIRONMENT "${arg_ENVIRONMENT}")
+    endforeach()
+endfunction()
 
 function(mustafar_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "PLAIN;WHOLE" "TIMEOUT"
-                          "SOURCES;LABELS;LIBRARIES;ARGS;ENVIRONMENT")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "PLAIN;WHOLE;BACKENDS" "TIMEOUT"
+                          "SOURCES;LABELS;LIBRARIES;ARGS;ENVIRONMENT;BACKEND_ENVIRONMENT")
     if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
         message(FATAL_ERROR "mustafar_test(${name}): SOURCES missing or unknown words: ${arg_UNPARSED_ARGUMENTS}")
     endif()
@@ -53,6 +80,12 @@ function(mustafar_test name)
     set(environment ${arg_ENVIRONMENT})
     if(MUSTAFAR_SANITIZE MATCHES "thread")
         list(APPEND environment "TSAN_OPTIONS=halt_on_error=1:suppressions=${PROJECT_SOURCE_DIR}/cmake/tsan.supp")
+    endif()
+    if(arg_BACKENDS)
+        mustafar_test_backends(${folder}/${name} LABELS ${labels}
+                               COMMAND $<TARGET_FILE:${target}> ${arg_ARGS}
+                               ENVIRONMENT ${environment} ${arg_BACKEND_ENVIRONMENT})
+        list(APPEND environment MUSTAFAR_FORCE_BACKEND=ref)
     endif()
     # ctest reads what follows at its start. It is not done with add_test() and PROPERTIES since those know
     # neither lists in the properties of discovered cases nor a time limit that --long lifts.

@@ -2,6 +2,7 @@
 // The only place that chooses. Best first; the first row that can, does.
 #include "core/kernels.hpp"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -169,6 +170,12 @@ Kernels choose_kernels(const std::string& backend, const char* asked_by, bool re
                    false,
                    order.function,
                    {prune.row, pack.row, unpack.row, attend.row, merge.row, order.row}};
+    const auto is_ref = [](const KernelRow& row) { return std::string_view(row.backend) == "ref"; };
+    if (refuse_ref && std::all_of(std::begin(chosen.rows), std::end(chosen.rows), is_ref)) {
+        throw Error(MUSTAFAR_UNSUPPORTED,
+                    "flags = REFUSE_REF, but this build has nothing else; there are: " +
+                        backend_list());
+    }
     chosen.key_columns = std::string_view(attend.row.backend).starts_with("avx512");
     return chosen;
 }

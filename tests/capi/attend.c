@@ -25,7 +25,7 @@ static const char* const recipes[] = {
     JSON
     "\"k\":{\"method\":\"channel_topk\",\"keep\":16},\"v\":{\"sparsity\":0.7,\"rule\":\"paper\"}}"};
 
-/* One attend call against the formula, query by query. */
+/* One attend call against the formula, query by query; errors are in shares of what the row may err. */
 typedef struct question {
     uint32_t q_len;
     const mustafar_attend_options* options; /* NULL = defaults */
@@ -43,6 +43,7 @@ static void check_against_formula(const mustafar_cache* cache, uint32_t layer, q
     const mustafar_attend_options defaults = MUSTAFAR_ATTEND_OPTIONS_INIT;
     const mustafar_attend_options* o = ask.options != NULL ? ask.options : &defaults;
     const double scale = o->scale != 0 ? (double)o->scale : 1 / sqrt((double)g.head_dim_k);
+    const attend_budget budget = budget_of(context, cache);
     uint32_t widest = 1, h, i, r, c;
     float *q, *out, *lse, *weights, sinks[64];
     double* expected = malloc(g.head_dim_v * sizeof *expected);
@@ -87,7 +88,7 @@ static void check_against_formula(const mustafar_cache* cache, uint32_t layer, q
             const int64_t at =
                 (o->flags & MUSTAFAR_ATTEND_AT ? o->q_position : (int64_t)length - ask.q_len) + i;
             const size_t index = (size_t)i * g.q_heads + h;
-            double reference, sum = 0, size = 1e-3;
+            double reference, factor, sum = 0, size = 1e-3, score = 0;
             for (r = 0; r < rows; ++r) {
                 seen[r] = positions[r] <= at && (o->sliding_window == 0 ||
                                                  positions[r] > at - (int64_t)o->sliding_window);
@@ -95,23 +96,29 @@ static void check_against_formula(const mustafar_cache* cache, uint32_t layer, q
             reference = plain_attention(q + index * g.head_dim_k, k, v, rows, seen, g.head_dim_k,
                                         g.head_dim_v, scale, o->softcap,
                                         ask.sinks ? &sinks[h] : NULL, expected, row_weights);
+            for (r = 0; r < rows; ++r) {
+                const double weight = row_weights[r];
+                score = worst(score, weight > 0 ? fabs(log(weight) + reference) : 0);
+            }
+            factor = budget_factor(&budget, score);
             for (c = 0; c < g.head_dim_v; ++c) { size = worst(size, fabs(expected[c])); }
             for (c = 0; c < g.head_dim_v; ++c) {
-                out_error =
-                    worst(out_error, fabs(expected[c] - out[index * g.head_dim_v + c]) / size);
+                out_error = worst(out_error, fabs(expected[c] - out[index * g.head_dim_v + c]) /
+                                                 (size * budget.out * factor));
             }
             if (isinf(reference)) {
                 lse_error = worst(lse_error, lse[index] == -INFINITY ? 0 : 1e9);
             } else {
-                lse_error =
-                    worst(lse_error, fabs(reference - lse[index]) / worst(1, fabs(reference)));
+                lse_error = worst(lse_error, fabs(reference - lse[index]) /
+                                                 lse_room(&budget, score, reference));
             }
             for (r = 0; r < widest; ++r) {
                 const double want = r < rows ? row_weights[r] : 0;
                 const float got = weights[index * widest + r];
                 sum += got;
                 weight_error =
-                    worst(weight_error, want == 0 ? (got == 0 ? 0 : 1e9) : fabs(want - got));
+                    worst(weight_error, want == 0 ? (got == 0 ? 0 : 1e9)
+                                                  : fabs(want - got) / (budget.weight * factor));
             }
             if (!ask.sinks) {
                 sum_error = worst(sum_error, fabs(sum - (isinf(reference) ? 0 : 1)));
@@ -123,9 +130,9 @@ static void check_against_formula(const mustafar_cache* cache, uint32_t layer, q
         free(seen);
         free(row_weights);
     }
-    CHECK_CASE(out_error < 2e-6, "%s: out %.3g", what, out_error);
-    CHECK_CASE(lse_error < 1e-6, "%s: lse %.3g", what, lse_error);
-    CHECK_CASE(weight_error < 1e-6, "%s: weights %.3g", what, weight_error);
+    CHECK_CASE(out_error < 1, "%s: out %.3g", what, out_error);
+    CHECK_CASE(lse_error < 1, "%s: lse %.3g", what, lse_error);
+    CHECK_CASE(weight_error < 1, "%s: weights %.3g", what, weight_error);
     CHECK_CASE(sum_error < 1e-5, "%s: weights sum to 1 +- %.3g", what, sum_error);
 done:
     free(q);
@@ -445,7 +452,7 @@ static void drop_mass_keeps_its_bound(void) {
                        (double)masses[i], (double)dropped[h]);
             /* |v| < 1.1 here; left out or renormalised, out moves by at most 2 * dropped * max |v| */
             CHECK_CASE(difference <=
-                           2.2 * (double)dropped[h] / (1.0001 - (double)dropped[h]) + 1e-5,
+                           2.2 * (double)dropped[h] / (1.0001 - (double)dropped[h]) + 5e-4,
                        "mass %g: %g", (double)masses[i], difference);
             CHECK(fabsf(lse[h] - lse2[h]) < 1e-5F); /* the scores were all read */
         }

@@ -296,6 +296,43 @@ mustafar_context_stats stats_of(const mustafar_context* context) {
     return stats;
 }
 
+/* Whether all rows of some head are dense codes of few bits with one scale and zero. */
+static bool has_code_rows(const mustafar_recipe* recipe, const mustafar_geometry* geometry,
+                          uint32_t side) {
+    uint32_t layer, head;
+    for (layer = 0; layer < geometry->layers; ++layer) {
+        for (head = 0; head < geometry->kv_heads; ++head) {
+            mustafar_side_info info = {0};
+            info.struct_size = (uint32_t)sizeof info;
+            sure(mustafar_recipe_side(recipe, geometry, layer, head, side, &info, NULL),
+                 "mustafar_recipe_side");
+            if (info.encoding == MUSTAFAR_ENCODING_EXACT && info.keep == info.head_dim &&
+                info.bits < 8) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+attend_budget budget_of(const mustafar_context* context, const mustafar_cache* cache) {
+    const mustafar_geometry geometry = geometry_of(cache);
+    attend_freedom freedom = {false, false, false};
+    mustafar_kernel_info row = {0};
+    const char* json = NULL;
+    row.struct_size = (uint32_t)sizeof row;
+    sure(mustafar_context_kernel(context, "attend", &row, NULL), "mustafar_context_kernel");
+    sure(mustafar_cache_describe(cache, NULL, NULL, &json, NULL), "mustafar_cache_describe");
+    if (strstr(json, "\"precise\":true") == NULL) {
+        mustafar_recipe* recipe = make_recipe(json);
+        freedom.half = geometry.dtype == MUSTAFAR_F16;
+        freedom.key_codes = has_code_rows(recipe, &geometry, MUSTAFAR_SIDE_K);
+        freedom.value_codes = has_code_rows(recipe, &geometry, MUSTAFAR_SIDE_V);
+        mustafar_recipe_destroy(recipe);
+    }
+    return attend_budget_of(row.backend, freedom);
+}
+
 /* ---- bytes in memory -------------------------------------------------------------------------- */
 
 int32_t blob_write(void* user, const void* data, size_t bytes) {

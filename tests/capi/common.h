@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "budget.h"
 #include "check.h"
 #include "mustafar/mustafar.h"
 
@@ -55,6 +56,8 @@ uint32_t rows_of(const mustafar_cache* cache, uint32_t layer, uint32_t kv_head);
 uint32_t body_of(const mustafar_cache* cache, uint32_t layer, uint32_t kv_head);
 mustafar_bytes bytes_of(const mustafar_cache* cache);
 mustafar_context_stats stats_of(const mustafar_context* context);
+/* Of what attends on this cache. */
+attend_budget budget_of(const mustafar_context* context, const mustafar_cache* cache);
 
 /* ---- bytes in memory ---------------------------------------------------------------------------- */
 

@@ -84,7 +84,9 @@ class Experiment(unittest.TestCase):
             self.assertEqual(len(row["layers"]), 2)
             worst = max(layer["out_error"] for layer in row["layers"])
             self.assertEqual(row["out_error_worst_layer"], worst)
-        self.assertLess(rows["dense"]["out_error"], 1e-6)
+        exact = {"ref": 1e-6, "avx512fp16": 5e-3}  # tests/common/budget.h
+        bound = exact.get(os.environ.get("MUSTAFAR_FORCE_BACKEND") or "avx512fp16", 1e-5)
+        self.assertLess(rows["dense"]["out_error"], bound)
         self.assertEqual(rows["dense"]["k_error"], 0)
         self.assertLess(rows["int8"]["out_error"], rows["int4"]["out_error"])
         self.assertLess(rows["int4"]["out_error"], rows["int2"]["out_error"])
@@ -209,8 +211,9 @@ class Experiment(unittest.TestCase):
 
     def test_verify(self):
         self.assertIn("ok", self.run_program("--verify", "--trace", "t.safetensors").stdout)
+        little = 1.00001 if os.environ.get("MUSTAFAR_FORCE_BACKEND") == "ref" else 1.05
         for name in ("layers.1.out", "layers.0.lse"):
-            wrong = trace_file.trace(damage=lambda n, v, name=name: [x * 1.00001 for x in v] if n == name else v)
+            wrong = trace_file.trace(damage=lambda n, v, name=name: [x * little for x in v] if n == name else v)
             (self.at / "wrong.safetensors").write_bytes(wrong)
             done = self.run_program("--verify", "--trace", "wrong.safetensors", status=4)
             self.assertIn("DIFFERS", done.stdout)
@@ -275,7 +278,7 @@ class Experiment(unittest.TestCase):
     def test_what_the_library_refuses(self):
         base = ("--trace", "t.safetensors", "--no-html")
         self.fails(4, *base, "--recipes", "dense,k64/v64", says="k64/v64 on t")
-        self.fails(4, *base, "--backend", "abacus", says="abacus")
+        self.fails(4, *base, "--backend", "abacus", says="abacus", env={"MUSTAFAR_FORCE_BACKEND": ""})
         self.fails(4, *base, says="abacus", env={"MUSTAFAR_FORCE_BACKEND": "abacus"})
         (self.at / "odd.trace").write_bytes(trace_file.trace(d=36))
         self.fails(4, "--trace", "odd.trace", "--no-html", says="36")

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <string_view>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ constexpr uint64_t default_operations = 20000;
 constexpr std::size_t shrink_attempts = 4000;
 
 // The line that repeats the program at work, for every way to die.
-char rerun[128];
+char rerun[200];
 
 void say_rerun() {
     [[maybe_unused]] const auto written = write(STDERR_FILENO, rerun, std::strlen(rerun));
@@ -136,15 +137,20 @@ int main(int argc, char **argv) {
     else
         for (const int number : {SIGSEGV, SIGABRT, SIGFPE, SIGBUS, SIGILL})
             std::signal(number, on_signal);
-    std::printf("property_cache: seed 0x%" PRIx64 ", at least %" PRIu64 " operations\n",
-                arguments.seed, arguments.operations);
+    const char *const forced = std::getenv("MUSTAFAR_FORCE_BACKEND");
+    const std::string backend = forced == nullptr ? "" : forced;
+    std::printf("property_cache: seed 0x%" PRIx64 ", at least %" PRIu64 " operations%s\n",
+                arguments.seed, arguments.operations,
+                backend.empty() ? "" : (", backend " + backend).c_str());
     const auto start = std::chrono::steady_clock::now();
     oracle::Coverage coverage;
     uint64_t done = 0, programs = 0;
     for (; done < arguments.operations; ++programs) {
         const uint64_t seed = program_seed(arguments.seed, programs);
-        std::snprintf(rerun, sizeof rerun, "rerun: ./dev test property --seed 0x%" PRIx64 "\n",
-                      seed);
+        const bool fast = !backend.empty() && backend != "ref";
+        std::snprintf(rerun, sizeof rerun,
+                      "rerun: ./dev test property/cache%s --seed 0x%" PRIx64 "\n",
+                      fast ? ("@" + backend).c_str() : "$", seed);
         const oracle::Program program = oracle::random_program(seed);
         if (const auto outcome = oracle::run(program, coverage)) {
             report(program, *outcome);

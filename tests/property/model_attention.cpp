@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "budget.h"
 #include "model.hpp"
 
 namespace oracle {
@@ -21,12 +22,18 @@ Attention attend(const Head &head, const std::vector<float> &q, const Query &que
     for (std::size_t r = 0; r < head.rows.size(); ++r) {
         if (!sees(head.rows[r])) continue;
         const auto &k = head.rows[r].side[MUSTAFAR_SIDE_K].value;
-        double dot = 0.0;
-        for (std::size_t c = 0; c < q.size(); ++c) dot += double{q[c]} * k[c];
+        double dot = 0.0, terms = 0.0;
+        for (std::size_t c = 0; c < q.size(); ++c) {
+            dot += double{q[c]} * k[c];
+            terms += std::abs(double{q[c]} * k[c]);
+            if (!head.centre) continue; // q . k is q . (k - mu) + q . mu, which may cancel
+            terms += 2.0 * std::abs(double{q[c]} * (*head.centre)[c]);
+        }
         scores[r] = dot * query.scale;
+        result.largest_score =
+            std::max(result.largest_score, score_size(scores[r], terms * query.scale));
         if (query.softcap != 0.0) scores[r] = query.softcap * std::tanh(scores[r] / query.softcap);
         top = std::max(top, scores[r]);
-        result.largest_score = std::max(result.largest_score, std::abs(scores[r]));
     }
     double sum = query.sink ? std::exp(*query.sink - top) : 0.0;
     for (const double score : scores)

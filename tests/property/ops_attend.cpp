@@ -8,8 +8,6 @@
 namespace oracle {
 namespace {
 
-constexpr double relative = 1e-5;
-
 struct Call {
     uint32_t layer = 0, q_len = 1;
     std::vector<Slot *> slots;
@@ -68,15 +66,15 @@ Query query_of(const World &world, const Call &call, const Slot &slot, uint32_t 
 
 // One query head of one query of one cache; `at` is its index in lse and
 // dropped.
-void check_one(const World &world, const Call &call, const Attention &want, std::size_t at,
-               const float *out, float lse, const float *weights, float dropped) {
-    // Rounding q.k moves every score, and with it every weight, by a little.
-    const double slack = relative * std::max(1.0, want.largest_score / 16.0);
+void check_one(const World &world, const Call &call, const attend_budget &budget,
+               const Attention &want, std::size_t at, const float *out, float lse,
+               const float *weights, float dropped) {
+    const double factor = budget_factor(&budget, want.largest_score);
     const double eps = double{call.options.drop_mass};
     const uint32_t d = world.config.d(MUSTAFAR_SIDE_V);
     for (uint32_t c = 0; c < d; ++c) {
-        const double room =
-            slack * want.magnitude[c] + eps * want.largest_v * (1.0 + relative) + 1e-30;
+        const double room = factor * budget.out * want.magnitude[c] + budget.unit +
+                            (eps * (1.0 + budget.weight) + budget.tail) * want.largest_v;
         REQUIRE(std::abs(double{out[c]} - want.out[c]) <= room,
                 "attend: out[%zu][%u] = %.9g, expected %.9g within %.3g", at, c, double{out[c]},
                 want.out[c], room);
@@ -84,16 +82,20 @@ void check_one(const World &world, const Call &call, const Attention &want, std:
     if (std::isinf(want.lse)) {
         REQUIRE(double{lse} == want.lse, "attend: lse[%zu] = %g, expected -inf", at, double{lse});
     } else {
-        REQUIRE(std::abs(double{lse} - want.lse) <= slack * std::max(1.0, std::abs(want.lse)),
-                "attend: lse[%zu] = %.9g, expected %.9g", at, double{lse}, want.lse);
+        const double room = lse_room(&budget, want.largest_score, want.lse);
+        REQUIRE(std::abs(double{lse} - want.lse) <= room,
+                "attend: lse[%zu] = %.9g, expected %.9g within %.3g", at, double{lse}, want.lse,
+                room);
     }
-    REQUIRE(dropped >= 0.0F && double{dropped} <= eps, "attend: dropped[%zu] = %g of %g", at,
-            double{dropped}, eps);
+    // A fast row's bound holds its own rounding.
+    REQUIRE(dropped >= 0.0F && double{dropped} <= eps * (1.0 + budget.weight),
+            "attend: dropped[%zu] = %g of %g", at, double{dropped}, eps);
     for (std::size_t r = 0; eps == 0.0 && r < static_cast<std::size_t>(call.width); ++r) {
         const double weight = r < want.weights.size() ? want.weights[r] : 0.0;
-        REQUIRE(std::abs(double{weights[r]} - weight) <= slack * weight + 1e-37,
-                "attend: weights[%zu][%zu] = %.9g, expected %.9g", at, r, double{weights[r]},
-                weight);
+        const double room = factor * budget.weight * weight + 1e-37;
+        REQUIRE(std::abs(double{weights[r]} - weight) <= room,
+                "attend: weights[%zu][%zu] = %.9g, expected %.9g within %.3g", at, r,
+                double{weights[r]}, weight, room);
     }
 }
 
@@ -109,7 +111,9 @@ void check_all(World &world, const Call &call, const Array &out, const Array &ls
                 const Attention want =
                     attend(slot->model.head(call.layer, q_head / group), {first, first + d},
                            query_of(world, call, *slot, i, q_head));
-                check_one(world, call, want, at, out.f32() + at * shape.head_dim_v, lse.f32()[at],
+                const HeadRecipe *recipe = &world.config.head(call.layer, q_head / group);
+                check_one(world, call, world.budget(recipe), want, at,
+                          out.f32() + at * shape.head_dim_v, lse.f32()[at],
                           weights.f32() + at * static_cast<std::size_t>(call.width),
                           dropped.f32()[at]);
             }

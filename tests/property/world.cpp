@@ -37,6 +37,11 @@ World::World(const Config &chosen, Coverage &seen) : config(chosen), coverage(se
     mustafar_status status =
         mustafar_context_create(&options, &allocator, nullptr, &context, &error);
     REQUIRE(status == MUSTAFAR_OK, "context: %s", error.message);
+    mustafar_kernel_info kernel{};
+    kernel.struct_size = sizeof kernel;
+    status = mustafar_context_kernel(context, "attend", &kernel, &error);
+    REQUIRE(status == MUSTAFAR_OK, "kernel: %s", error.message);
+    backend = kernel.backend;
     const std::string text = config.json();
     status = mustafar_recipe_parse(text.data(), text.size(), &recipe, &error);
     REQUIRE(status == MUSTAFAR_OK, "recipe: %s\n%s", error.message, text.c_str());
@@ -122,6 +127,16 @@ void World::check_recipe() {
                 REQUIRE(info.row_bytes == row, "row_bytes = %llu, expected %u",
                         static_cast<unsigned long long>(info.row_bytes), row);
             }
+}
+
+attend_budget World::budget(const HeadRecipe *head) const {
+    const auto codes = [&](uint32_t side) {
+        if (head == nullptr) return false;
+        const SideRecipe &of = head->side[side];
+        return of.encoding() == MUSTAFAR_ENCODING_EXACT && of.count() == of.d && of.bits < 8;
+    };
+    return attend_budget_of(backend.c_str(), {config.geometry.dtype == MUSTAFAR_F16,
+                                              codes(MUSTAFAR_SIDE_K), codes(MUSTAFAR_SIDE_V)});
 }
 
 void World::run(const Op &op) {

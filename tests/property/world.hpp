@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "budget.h"
 #include "library.hpp"
 #include "model.hpp"
 
@@ -87,6 +88,7 @@ class World {
     Heap heap;
     mustafar_context *context = nullptr;
     mustafar_recipe *recipe = nullptr;
+    std::string backend; // of the row that attends here
     std::vector<std::unique_ptr<Slot>> slots;
     mustafar_error error = MUSTAFAR_ERROR_INIT; // of the latest call
     Random random{0};                           // of the operation at work
@@ -110,6 +112,8 @@ class World {
     mustafar_dtype any_dtype();
     mustafar_cache *create(); // null: no memory, as arranged
     void check_recipe();
+    // Of attention on one kv head; of dense rows without a recipe's freedom.
+    attend_budget budget(const HeadRecipe *head) const;
 
   private:
     std::string log_;

@@ -90,8 +90,8 @@ def test_lists_of_caches_and_merge(context: mustafar.Context) -> None:
         expected, expected_lse = whole.attend(1, q[0], with_lse=True)
         out, lse = mustafar.attend((one, two), 1, q, with_lse=True)
         merged, merged_lse = mustafar.merge(context, out[0], lse[0], out[1], lse[1])
-        numpy.testing.assert_allclose(merged, expected, atol=1e-6)
-        numpy.testing.assert_allclose(merged_lse, expected_lse, rtol=1e-6)
+        numpy.testing.assert_allclose(merged, expected, atol=2e-3)  # fp16 rows
+        numpy.testing.assert_allclose(merged_lse, expected_lse, rtol=1e-3)
         again = mustafar.merge(context, out[0], lse[0], out[1], lse[1], out=out[0], lse=lse[0])
         assert again[0] is not None
         numpy.testing.assert_array_equal(out[0], merged)
