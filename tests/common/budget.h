@@ -57,10 +57,11 @@ static inline attend_budget attend_budget_of(const char* backend, attend_freedom
     }
     budget = attend_budgets[i];
     if (strncmp(backend, "avx512", 6) != 0) { return budget; }
-    if (freedom.key_codes) { /* queries in 16 bits of their largest element */
-        budget.out = budget_more(budget.out, 4e-4);
-        budget.lse = budget_more(budget.lse, 4e-4);
-        budget.weight = budget_more(budget.weight, 8e-4);
+    if (freedom
+            .key_codes) { /* queries in 16 bits of their largest element, codes from the lowest value */
+        budget.out = budget_more(budget.out, 4e-3);
+        budget.lse = budget_more(budget.lse, 4e-3);
+        budget.weight = budget_more(budget.weight, 8e-3);
         budget.flat = budget.flat < 2 ? budget.flat : 2;
     }
     if (freedom.value_codes) { /* weights times scale in 8 bits of the largest of a tile */
