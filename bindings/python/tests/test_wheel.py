@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pip install ./bindings/python` as a stranger does it: a wheel in a new environment.
 
-Builds the library once more, and pip fetches the build backend: skipped where there is no network.
+Builds the library once more, and pip fetches the build backend, which takes minutes: part of
+`./dev test python --long 100`, and skipped where there is no network.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not os.environ.get("MUSTAFAR_LONG"):
+        pytest.skip("builds the library again: ./dev test python --long 100")
     folder = tmp_path_factory.mktemp("wheel")
     if run(*PIP, "--version", cwd=folder).returncode != 0:
         pytest.skip("pip is not here (package python3-pip)")
