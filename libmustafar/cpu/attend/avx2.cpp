@@ -17,6 +17,8 @@ struct Expansion {
 };
 struct Expansions {
     alignas(64) Expansion of[256];
+    alignas(64) U8 words[256][16]; // the same for words: bytes, 128 = none
+    U8 count[256];
 };
 constexpr Expansions make_expansions() {
     Expansions table{};
@@ -26,8 +28,12 @@ constexpr Expansions make_expansions() {
             const bool kept = ((byte >> lane) & 1U) != 0;
             table.of[byte].mask[lane] = kept ? -1 : 0;
             table.of[byte].index[lane] = next;
+            const U8 from = static_cast<U8>(next * 2);
+            table.words[byte][lane * 2] = kept ? from : U8{128};
+            table.words[byte][lane * 2 + 1] = kept ? static_cast<U8>(from + 1) : U8{128};
             next += kept ? 1 : 0;
         }
+        table.count[byte] = static_cast<U8>(next);
     }
     return table;
 }
@@ -87,14 +93,18 @@ struct Avx2 {
         zero = _mm256_cvtph_ps(_mm_packus_epi32(_mm_srli_epi32(a, 16), _mm_srli_epi32(b, 16)));
     }
 
-    static MUSTAFAR_INLINE U32 count(U32 byte) {
-        return static_cast<U32>(__builtin_popcount(byte));
-    }
+    static MUSTAFAR_INLINE U32 count(U32 byte) { return expansions.count[byte]; }
     // The kept values from `at` on to the lanes whose bit is set, 0 to the others.
     static MUSTAFAR_INLINE Vec expand(const float* at, U32 byte) {
         const Expansion& by = expansions.of[byte];
         const Vec moved = _mm256_permutevar8x32_ps(load(at), ints(by.index));
         return _mm256_and_ps(moved, _mm256_castsi256_ps(ints(by.mask)));
+    }
+    template <bool Bf16>
+    static MUSTAFAR_INLINE Vec expand_words(const std::byte* at, U32 byte) {
+        const __m128i moved = _mm_shuffle_epi8(words(at), words(expansions.words[byte]));
+        if (!Bf16) { return _mm256_cvtph_ps(moved); }
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(moved), 16));
     }
     static MUSTAFAR_INLINE Vec mask(U32 byte) {
         return _mm256_castsi256_ps(ints(expansions.of[byte].mask));

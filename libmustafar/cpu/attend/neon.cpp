@@ -14,6 +14,7 @@ namespace {
 // as 0; and how many bits are set.
 struct Expansions {
     alignas(64) U8 bytes[256][32];
+    alignas(64) U8 words[256][16]; // the same for words
     U8 count[256];
 };
 constexpr Expansions make_expansions() {
@@ -24,6 +25,9 @@ constexpr Expansions make_expansions() {
             const bool kept = ((byte >> lane) & 1U) != 0;
             for (U32 b = 0; b < 4; ++b) {
                 table.bytes[byte][lane * 4 + b] = kept ? static_cast<U8>(next * 4 + b) : U8{255};
+            }
+            for (U32 b = 0; b < 2; ++b) {
+                table.words[byte][lane * 2 + b] = kept ? static_cast<U8>(next * 2 + b) : U8{255};
             }
             next = static_cast<U8>(next + (kept ? 1 : 0));
         }
@@ -50,10 +54,15 @@ struct Neon {
     static MUSTAFAR_INLINE Vec floats(uint32x4_t lo, uint32x4_t hi) {
         return {vreinterpretq_f32_u32(lo), vreinterpretq_f32_u32(hi)};
     }
+    static MUSTAFAR_INLINE Vec wide(uint16x8_t x) { // bf16
+        return floats(vshll_n_u16(vget_low_u16(x), 16), vshll_high_n_u16(x, 16));
+    }
     static MUSTAFAR_INLINE uint32x4_t words(float32x4_t x) { return vreinterpretq_u32_f32(x); }
     static MUSTAFAR_INLINE uint16x8_t load_words(const std::byte* at) {
         return vreinterpretq_u16_u8(vld1q_u8(reinterpret_cast<const U8*>(at)));
     }
+
+    static MUSTAFAR_INLINE Vec once(Vec v) { return v; } // FMA reads registers only
 
     static MUSTAFAR_INLINE Vec zero() { return set(0.0F); }
     static MUSTAFAR_INLINE Vec set(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }
@@ -69,10 +78,7 @@ struct Neon {
     static MUSTAFAR_INLINE Vec from_f16(const std::byte* at) {
         return halves(vreinterpretq_f16_u16(load_words(at)));
     }
-    static MUSTAFAR_INLINE Vec from_bf16(const std::byte* at) {
-        const uint16x8_t x = load_words(at);
-        return floats(vshll_n_u16(vget_low_u16(x), 16), vshll_high_n_u16(x, 16));
-    }
+    static MUSTAFAR_INLINE Vec from_bf16(const std::byte* at) { return wide(load_words(at)); }
     static MUSTAFAR_INLINE Vec broadcast_f16(U16 bits) {
         return halves(vreinterpretq_f16_u16(vdupq_n_u16(bits)));
     }
@@ -110,6 +116,12 @@ struct Neon {
         const U8* by = expansions.bytes[byte];
         return {vreinterpretq_f32_u8(vqtbl2q_u8(values, vld1q_u8(by))),
                 vreinterpretq_f32_u8(vqtbl2q_u8(values, vld1q_u8(by + 16)))};
+    }
+    template <bool Bf16>
+    static MUSTAFAR_INLINE Vec expand_words(const std::byte* at, U32 byte) {
+        const uint8x16_t moved =
+            vqtbl1q_u8(vld1q_u8(reinterpret_cast<const U8*>(at)), vld1q_u8(expansions.words[byte]));
+        return Bf16 ? wide(vreinterpretq_u16_u8(moved)) : halves(vreinterpretq_f16_u8(moved));
     }
     static MUSTAFAR_INLINE Vec mask(U32 byte) {
         const uint32x4_t each = vld1q_u32(lane_bits);

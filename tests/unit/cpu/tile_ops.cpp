@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: Apache-2.0
+// The functions of TileOps against a model in double, on random tiles of every form. `tile_ops ISA`;
+// needs nothing but the kernels of that instruction set, so that it runs under an emulator too. Exit
+// status 77: this processor lacks it.
+//
+// attend_part(), which the kernels call, is defined here instead of in cpu/attend/driver.cpp: that is
+// how the test gets hold of their tables.
+#include <algorithm>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/half.hpp"
+#include "cpu/attend/driver.hpp"
+#include "cpu/features.hpp"
+#include "cpu/rows.hpp"
+
+namespace {
+const mustafar::cpu::TileOps* fast_ops = nullptr;
+const mustafar::cpu::TileOps* safe_ops = nullptr;
+} // namespace
+
+namespace mustafar::cpu {
+void attend_part(const AttendArgs&, const TileOps* fast, const TileOps& safe) {
+    fast_ops = fast;
+    safe_ops = &safe;
+}
+} // namespace mustafar::cpu
+
+namespace {
+
+using namespace mustafar;
+using cpu::Rows;
+using cpu::TileOps;
+using Bytes = std::vector<std::byte>;
+using Form = Rows::Form;
+constexpr std::uint32_t tile = cpu::tile_rows;
+
+struct Isa {
+    const char* name;
+    const char* (*missing)();
+    AttendFn attend;
+    bool columns; // K of full pages by columns
+};
+const Isa isas[] = {
+#if defined(__aarch64__)
+    {"neon", cpu::missing_neon, attend_neon, false},
+#elif defined(__x86_64__)
+    {"avx2", cpu::missing_avx2, attend_avx2, false},
+    {"avx512", cpu::missing_avx512, attend_avx512, true},
+    {"avx512fp16", cpu::missing_avx512fp16, attend_avx512fp16, true},
+#endif
+    {nullptr, nullptr, nullptr, false},
+};
+
+// What one table may be wrong by, relative to the sum of magnitudes of what it adds up.
+struct Tested {
+    const TileOps* ops;
+    const char* arithmetic;
+    double error;
+    double unit;  // smallest weight that counts, of the largest in a tile
+    bool integer; // dense rows of 4 and 2 bits are worked on in integers, weights have 8 bits
+    bool bf16;
+};
+constexpr double integer_error = 1e-2;
+
+std::mt19937_64 engine;
+std::uint32_t below(std::uint32_t end) { return static_cast<std::uint32_t>(engine() % end); }
+bool chance(double p) { return static_cast<double>(engine() >> 11) * 0x1p-53 < p; }
+double gauss() { return std::normal_distribution<double>()(engine); }
+
+std::string what; // the case at hand
+int failures = 0;
+__attribute__((format(printf, 1, 2))) void fail(const char* format, ...) {
+    if (++failures > 20) { return; }
+    std::va_list args;
+    va_start(args, format);
+    std::printf("FAILED %s: ", what.c_str());
+    std::vprintf(format, args); // NOLINT
+    std::printf("\n");
+    va_end(args);
+}
+
+// ---- tiles -------------------------------------------------------------------------------------
+
+struct Shape {
+    Form form;
+    std::uint32_t bits;
+    bool sparse, bf16, marked;
+};
+
+// Bytes of a side and what they mean. Whatever no row owns is ones: NaN, and the largest code.
+struct Side {
+    Rows rows;
+    Bytes bitmaps, codes, meta, offsets;
+    std::vector<std::uint8_t> marks, mark_bits;
+    std::vector<float> centre;
+    std::vector<double> values; // [32][d]
+};
+
+constexpr std::size_t tail = 64;
+void put16(Bytes& bytes, std::size_t at, std::uint16_t value) {
+    std::memcpy(bytes.data() + at, &value, 2);
+}
+std::uint16_t get16(const Bytes& bytes, std::size_t at) {
+    std::uint16_t value = 0;
+    std::memcpy(&value, bytes.data() + at, 2);
+    return value;
+}
+void put_code(Bytes& bytes, std::size_t bit, std::uint32_t bits, std::uint32_t code) {
+    const auto shift = static_cast<int>(bit % 8);
+    std::byte& byte = bytes[bit / 8];
+    byte &= ~(static_cast<std::byte>((1U << bits) - 1U) << shift);
+    byte |= static_cast<std::byte>(code) << shift;
+}
+
+std::vector<std::uint32_t> some_of(std::uint32_t d, std::uint32_t k) { // k of d, ascending
+    std::vector<std::uint32_t> all(d);
+    for (std::uint32_t c = 0; c < d; ++c) { all[c] = c; }
+    std::shuffle(all.begin(), all.end(), engine);
+    all.resize(k);
+    std::sort(all.begin(), all.end());
+    return all;
+}
+
+void fill_meta(Side& side) {
+    const Rows& rows = side.rows;
+    const std::uint32_t groups = rows.form == Form::grouped ? rows.d / rows.group : 1U;
+    const std::uint32_t pairs = rows.form == Form::channel ? rows.d : tile * groups;
+    side.rows.meta_stride = rows.form == Form::channel ? 0 : groups * 4;
+    side.meta.assign(std::size_t{pairs} * 4 + tail, std::byte{0xFF});
+    for (std::uint32_t i = 0; i < pairs; ++i) {
+        const bool used = rows.form == Form::channel || ((rows.slots >> (i / groups)) & 1U) != 0;
+        if (!used) { continue; }
+        const double range = chance(0.1) ? 0.0 : std::fabs(gauss()) + 0.1;
+        put16(side.meta, std::size_t{i} * 4,
+              f32_to_f16(static_cast<float>(range / ((1U << rows.bits) - 1U))));
+        put16(side.meta, std::size_t{i} * 4 + 2,
+              f32_to_f16(static_cast<float>(gauss() - range / 2)));
+    }
+}
+
+double decoded(const Side& side, std::uint32_t slot, std::uint32_t index, std::uint32_t code) {
+    const Rows& rows = side.rows;
+    if (rows.bits == 16) {
+        const auto half = static_cast<std::uint16_t>(code);
+        return rows.bf16 ? bf16_to_f32(half) : f16_to_f32(half);
+    }
+    std::size_t pair = slot;
+    if (rows.form == Form::grouped) { pair = slot * (rows.d / rows.group) + index / rows.group; }
+    if (rows.form == Form::channel) { pair = index; }
+    const double scale = f16_to_f32(get16(side.meta, pair * 4));
+    return f16_to_f32(get16(side.meta, pair * 4 + 2)) + code * scale;
+}
+
+std::uint32_t random_code(const Rows& rows) {
+    if (rows.bits != 16) { return below(1U << rows.bits); }
+    const auto x = static_cast<float>(gauss());
+    return rows.bf16 ? f32_to_bf16(x) : f32_to_f16(x);
+}
+
+// A window row that prune marked reads as the centre (or 0) where its bit is clear.
+void mark_rows(Side& side) {
+    const std::uint32_t d = side.rows.d;
+    side.marks.assign(tile, 0);
+    side.mark_bits.assign(std::size_t{tile} * d / 8, 0);
+    if (chance(0.5)) {
+        side.centre.resize(d);
+        for (float& mu : side.centre) { mu = static_cast<float>(gauss()); }
+        side.rows.centre = side.centre.data();
+    }
+    side.rows.mark_bit = below(2);
+    for (std::uint32_t slot = 0; slot < tile; ++slot) {
+        side.marks[slot] = static_cast<std::uint8_t>(below(4));
+        const bool marked = ((side.marks[slot] >> side.rows.mark_bit) & 1U) != 0;
+        for (std::uint32_t c = 0; c < d; ++c) {
+            if (chance(0.5)) {
+                side.mark_bits[(slot * d + c) / 8] |= static_cast<std::uint8_t>(1U << (c % 8));
+            } else if (marked) {
+                side.values[slot * d + c] = side.centre.empty() ? 0.0 : side.centre[c];
+            }
+        }
+    }
+    side.rows.marks = side.marks.data();
+    side.rows.mark_bits = side.mark_bits.data();
+}
+
+Side make_side(const Shape& shape) {
+    Side side;
+    Rows& rows = side.rows;
+    rows.form = shape.form;
+    rows.bits = static_cast<std::uint8_t>(shape.bits);
+    rows.bf16 = shape.bf16;
+    std::uint32_t d = chance(0.3) ? 128 : 32 + 8 * below(29);
+    if (shape.form == Form::grouped) {
+        rows.group = chance(0.5) ? 32 : 64;
+        d = rows.group * (1 + below(256U / rows.group));
+    }
+    rows.d = static_cast<std::uint16_t>(d);
+    const bool full = shape.form == Form::columns || chance(0.5);
+    rows.slots = full                         ? ~0U
+                 : shape.form == Form::window ? (1U << (1 + below(31))) - 1U
+                                              : static_cast<std::uint32_t>(engine()) | 1U;
+    const bool ragged = shape.form == Form::ragged;
+    const std::uint32_t keep = !shape.sparse ? d : chance(0.3) ? d * 5 / 16 : 1 + below(d - 1);
+    rows.keep = static_cast<std::uint16_t>(ragged ? 0 : keep);
+
+    std::vector<std::uint32_t> kept[tile];
+    std::size_t bytes = 0;
+    side.offsets.assign(tile * 2, std::byte{0xFF});
+    for (std::uint32_t slot = 0; slot < tile; ++slot) {
+        if (((rows.slots >> slot) & 1U) == 0 && ragged) { continue; }
+        kept[slot] = some_of(d, ragged ? below(d + 1) : keep);
+        put16(side.offsets, slot * 2, static_cast<std::uint16_t>(bytes));
+        bytes += (kept[slot].size() * shape.bits + 7) / 8;
+    }
+    rows.code_stride = ragged ? 0 : (keep * shape.bits + 7) / 8;
+    // Nothing is readable behind the rows of a window.
+    side.codes.assign(bytes + (shape.form == Form::window ? 0 : tail), std::byte{0xFF});
+    side.bitmaps.assign(tile * d / 8 + tail,
+                        shape.form == Form::columns ? std::byte{0} : std::byte{0xFF});
+    if (shape.bits != 16) { fill_meta(side); }
+    side.values.assign(std::size_t{tile} * d, 0.0);
+
+    std::uint32_t column[cpu::max_dim][tile] = {};
+    for (std::uint32_t slot = 0; slot < tile; ++slot) {
+        if (((rows.slots >> slot) & 1U) == 0) { continue; }
+        if (shape.form != Form::columns) {
+            std::memset(side.bitmaps.data() + slot * d / 8, 0, d / 8);
+        }
+        for (std::uint32_t i = 0; i < kept[slot].size(); ++i) {
+            const std::uint32_t c = kept[slot][i];
+            const std::uint32_t code = random_code(rows);
+            side.values[slot * d + c] = decoded(side, slot, i, code);
+            column[c][slot] = code;
+            if (shape.form == Form::columns) {
+                put_code(side.bitmaps, c * tile + slot, 1, 1);
+                continue;
+            }
+            put_code(side.bitmaps, slot * d + c, 1, 1);
+            const std::size_t first =
+                ragged ? get16(side.offsets, slot * 2) : std::size_t{slot} * rows.code_stride;
+            if (shape.bits == 16) {
+                put16(side.codes, first + i * 2, static_cast<std::uint16_t>(code));
+            } else {
+                put_code(side.codes, first * 8 + i * shape.bits, shape.bits, code);
+            }
+        }
+    }
+    if (shape.form == Form::columns) {
+        std::uint32_t i = 0;
+        for (std::uint32_t c = 0; c < d; ++c) {
+            for (std::uint32_t slot = 0; slot < tile; ++slot) {
+                if ((std::to_integer<unsigned>(side.bitmaps[c * 4 + slot / 8]) >> (slot % 8) &
+                     1U) == 0) {
+                    continue;
+                }
+                if (shape.bits == 16) {
+                    put16(side.codes, i * 2, static_cast<std::uint16_t>(column[c][slot]));
+                } else {
+                    put_code(side.codes, i * shape.bits, shape.bits, column[c][slot]);
+                }
+                ++i;
+            }
+        }
+    }
+    rows.bitmaps = shape.sparse ? side.bitmaps.data() : nullptr;
+    rows.codes = side.codes.data();
+    if (shape.bits != 16) { rows.meta = side.meta.data(); }
+    if (ragged) { rows.offsets = side.offsets.data(); }
+    if (shape.marked) { mark_rows(side); }
+    return side;
+}
+
+// ---- the functions -----------------------------------------------------------------------------
+
+// Memory as the driver lays it out: 64-byte aligned, 64 readable bytes behind.
+struct Work {
+    std::byte* block = nullptr;
+    cpu::Scratch scratch{};
+    std::byte* native = nullptr;
+    Work() {
+        constexpr std::size_t rows = std::size_t{tile} * cpu::max_dim * 4 + 64;
+        constexpr std::size_t queries = std::size_t{cpu::max_queries} * (cpu::max_dim * 6 + 8);
+        const std::size_t total = 2 * rows + rows / 2 + 64 + queries;
+        block = static_cast<std::byte*>(std::aligned_alloc(64, (total + 63) / 64 * 64));
+        std::memset(block, 0xFF, total);
+        scratch = {block, block + rows, block + 2 * rows};
+        native = block + 2 * rows + rows / 2 + 32;
+    }
+    ~Work() { std::free(block); }
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
+};
+
+const std::uint32_t query_counts[] = {1, 2, 4, 8, 64};
+
+bool integer_codes(const Rows& rows) {
+    return rows.form == Form::exact && rows.bitmaps == nullptr && rows.bits < 8;
+}
+double tolerance(const Tested& tested, const Rows& rows) {
+    return tested.integer && integer_codes(rows) ? integer_error : tested.error;
+}
+cpu::Ahead some_ahead(const Side& side) {
+    if (chance(0.5)) { return {}; }
+    return {side.codes.data(), static_cast<std::uint32_t>(side.codes.size())};
+}
+
+void check_score(const Tested& tested, const Side& side, Work& work) {
+    const Rows& rows = side.rows;
+    const std::uint32_t d = rows.d;
+    const std::uint32_t n = query_counts[below(5)];
+    std::vector<float> q(std::size_t{n} * d);
+    for (float& x : q) { x = static_cast<float>(gauss()); }
+    float factor[cpu::max_queries];
+    std::vector<float> scores(n * tile, std::nanf(""));
+    tested.ops->load_queries(q.data(), n, d, integer_codes(rows) ? rows.bits : 0U, work.native,
+                             factor);
+    tested.ops->score(rows, work.native, n, scores.data(), work.scratch, some_ahead(side));
+    for (std::uint32_t i = 0; i < n; ++i) {
+        for (std::uint32_t slot = 0; slot < tile; ++slot) {
+            const double got = static_cast<double>(scores[i * tile + slot]) * factor[i];
+            if (((rows.slots >> slot) & 1U) == 0) { continue; }
+            double dot = 0.0;
+            double size = 0.0;
+            for (std::uint32_t c = 0; c < d; ++c) {
+                const double x = static_cast<double>(q[i * d + c]) * side.values[slot * d + c];
+                dot += x;
+                size += std::fabs(x);
+            }
+            if (!(std::fabs(got - dot) <= tolerance(tested, rows) * size + 1e-30)) {
+                fail("n %u d %u: score %u of slot %u is %.9g, not %.9g", n, d, i, slot, got, dot);
+            }
+        }
+    }
+}
+
+void check_values(const Tested& tested, const Side& side, Work& work) {
+    const Rows& rows = side.rows;
+    const std::uint32_t d = rows.d;
+    const std::uint32_t stride = (d + 31) / 32 * 32;
+    const std::uint32_t n = query_counts[below(5)];
+    std::vector<float> weights(n * tile, 0.0F);
+    std::vector<cpu::Softmax> states(n);
+    std::vector<float> out(std::size_t{n} * stride);
+    std::uint32_t any = 0;
+    const double visible = chance(0.2) ? 0.1 : 0.9;
+    for (std::uint32_t i = 0; i < n; ++i) {
+        states[i].correction =
+            chance(0.3) ? 0.0F : static_cast<float>(std::exp(-gauss() * gauss()));
+        for (std::uint32_t slot = 0; slot < tile; ++slot) {
+            if (((rows.slots >> slot) & 1U) == 0 || !chance(visible)) { continue; }
+            weights[i * tile + slot] = static_cast<float>(std::exp(-3.0 * std::fabs(gauss())));
+            any |= 1U << slot;
+        }
+    }
+    for (float& x : out) { x = static_cast<float>(gauss()); }
+    // Some are left out although they have a weight.
+    const std::uint32_t needed = chance(0.3) ? any & static_cast<std::uint32_t>(engine()) : any;
+    std::vector<float> before = out;
+    tested.ops->add_values(rows, weights.data(), n, needed, states.data(), out.data(), stride,
+                           work.scratch, some_ahead(side));
+    for (std::uint32_t i = 0; i < n; ++i) {
+        double largest = 0.0; // weight
+        for (std::uint32_t slot = 0; slot < tile; ++slot) {
+            largest = std::max<double>(largest, weights[i * tile + slot]);
+        }
+        for (std::uint32_t c = 0; c < d; ++c) {
+            double sum = static_cast<double>(before[i * stride + c]) * states[i].correction;
+            double size = std::fabs(sum);
+            for (std::uint32_t slot = 0; slot < tile; ++slot) {
+                if (((needed >> slot) & 1U) == 0) { continue; }
+                const double value = side.values[slot * d + c];
+                sum += weights[i * tile + slot] * value;
+                size += weights[i * tile + slot] * std::fabs(value);
+                const double unit = tested.integer && integer_codes(rows) ? 1.0 : tested.unit;
+                size += unit * largest * 6.0;
+            }
+            const double got = out[i * stride + c];
+            if (!(std::fabs(got - sum) <= tolerance(tested, rows) * size + 1e-30)) {
+                fail("n %u d %u: output %u of channel %u is %.9g, not %.9g", n, d, i, c, got, sum);
+            }
+        }
+    }
+}
+
+void check_weigh(const TileOps& ops) {
+    float scores[tile];
+    float weights[tile];
+    double expected[tile];
+    cpu::Softmax state;
+    state.scale = static_cast<float>(0.05 + std::fabs(gauss()));
+    state.offset = static_cast<float>(gauss());
+    state.softcap = chance(0.4) ? static_cast<float>(1.0 + 30.0 * std::fabs(gauss())) : 0.0F;
+    state.max = -std::numeric_limits<float>::infinity();
+    if (chance(0.7)) {
+        state.max = static_cast<float>(gauss() * 10.0);
+        state.sum = static_cast<float>(1.0 + std::fabs(gauss()));
+        state.dropped = 0.1F;
+    }
+    state.drop = chance(0.5) ? static_cast<float>(std::exp(-4.0 * std::fabs(gauss()))) : 0.0F;
+    const cpu::Softmax before = state;
+    std::uint32_t visible = chance(0.1)   ? 0U
+                            : chance(0.5) ? ~0U
+                                          : static_cast<std::uint32_t>(engine());
+    const double spread = chance(0.3) ? 60.0 : 5.0;
+    for (float& score : scores) { score = static_cast<float>(gauss() * spread); }
+    bool finite = true;
+    for (std::uint32_t slot = 0; slot < tile && chance(0.2); ++slot) {
+        const std::uint32_t at = below(tile);
+        scores[at] = chance(0.5) ? std::nanf("") : -std::numeric_limits<float>::infinity();
+        finite = finite && ((visible >> at) & 1U) == 0;
+    }
+    for (std::uint32_t slot = 0; slot < tile; ++slot) {
+        expected[slot] = static_cast<double>(scores[slot]) * state.scale + state.offset;
+        if (state.softcap != 0.0F) {
+            expected[slot] = state.softcap * std::tanh(expected[slot] / state.softcap);
+        }
+    }
+    const std::uint32_t needed = ops.weigh(scores, weights, visible, state);
+    if (!finite) {
+        if (!std::isnan(state.max)) { fail("a score that is not finite went unnoticed"); }
+        return;
+    }
+    double max = before.max;
+    for (std::uint32_t slot = 0; slot < tile; ++slot) {
+        if (((visible >> slot) & 1U) != 0) { max = std::max(max, expected[slot]); }
+    }
+    const double correction = visible == 0 || max == before.max ? 1.0 : std::exp(before.max - max);
+    double sum = before.sum * correction;
+    const auto near = [](double a, double b, double error) {
+        return a == b || std::fabs(a - b) <= error * std::max(std::fabs(a), std::fabs(b)) + 1e-19;
+    };
+    // A score of 200 has an error of 1e-5 in fp32, which is one of the weight as well.
+    constexpr double error = 1e-4;
+    for (std::uint32_t slot = 0; slot < tile; ++slot) {
+        const double weight = ((visible >> slot) & 1U) != 0 ? std::exp(expected[slot] - max) : 0.0;
+        sum += weight;
+        if (((visible >> slot) & 1U) != 0 &&
+            std::fabs(scores[slot] - expected[slot]) > 1e-5 * (std::fabs(expected[slot]) + 1.0)) {
+            fail("scaled score %u is %.9g, not %.9g", slot, static_cast<double>(scores[slot]),
+                 expected[slot]);
+        }
+        if (!near(weights[slot], weight, error)) {
+            fail("weight %u is %.9g, not %.9g", slot, static_cast<double>(weights[slot]), weight);
+        }
+        if (weights[slot] != 0.0F && (weights[slot] < 2e-20F || ((visible >> slot) & 1U) == 0)) {
+            fail("weight %u is %g", slot, static_cast<double>(weights[slot]));
+        }
+        const double least = static_cast<double>(state.drop) * state.sum;
+        const bool wanted = ((needed >> slot) & 1U) != 0;
+        if (wanted ? !(weights[slot] > least * (1 - 1e-6)) : weights[slot] > least * (1 + 1e-6)) {
+            fail("slot %u of weight %g is%s needed", slot, static_cast<double>(weights[slot]),
+                 wanted ? "" : " not");
+        }
+    }
+    if (!(state.max == max || std::fabs(state.max - max) <= 1e-5 * (std::fabs(max) + 1.0)) ||
+        !near(state.sum, sum, error) || !near(state.correction, correction, error) ||
+        !near(state.dropped, before.dropped * correction, error)) {
+        fail("state: max %g sum %g correction %g dropped %g, not %g %g %g %g",
+             static_cast<double>(state.max), static_cast<double>(state.sum),
+             static_cast<double>(state.correction), static_cast<double>(state.dropped), max, sum,
+             correction, before.dropped * correction);
+    }
+}
+
+std::vector<Shape> all_shapes() {
+    std::vector<Shape> shapes;
+    for (const bool bf16 : {false, true}) {
+        for (const bool marked : {false, true}) {
+            shapes.push_back({Form::window, 16, false, bf16, marked});
+        }
+        for (const Form form : {Form::exact, Form::ragged, Form::columns}) {
+            shapes.push_back({form, 16, true, bf16, false});
+            if (form != Form::ragged) { shapes.push_back({form, 16, false, bf16, false}); }
+        }
+    }
+    for (const std::uint32_t bits : {8U, 4U, 2U}) {
+        for (const Form form : {Form::exact, Form::columns}) {
+            for (const bool sparse : {false, true}) {
+                if (form == Form::columns && !sparse && bits < 8) { continue; } // not kept so
+                shapes.push_back({form, bits, sparse, false, false});
+            }
+        }
+        shapes.push_back({Form::ragged, bits, true, false, false});
+        shapes.push_back({Form::grouped, bits, false, false, false});
+        shapes.push_back({Form::channel, bits, false, false, false});
+    }
+    return shapes;
+}
+
+const char* name_of(Form form) {
+    const char* const names[] = {"window", "columns", "exact", "ragged", "grouped", "channel"};
+    return names[static_cast<std::size_t>(form)];
+}
+
+void check(const Isa& isa, const Tested& tested, int rounds) {
+    Work work;
+    for (int round = 0; round < rounds; ++round) {
+        for (const Shape& shape : all_shapes()) {
+            if (shape.bf16 && !tested.bf16) { continue; }
+            if (shape.form == Form::columns && !isa.columns) { continue; }
+            what = std::string(isa.name) + " " + tested.arithmetic + " " + name_of(shape.form) +
+                   " of " + std::to_string(shape.bits) + " bits" +
+                   (shape.sparse ? ", sparse" : "") + (shape.bf16 ? ", bf16" : "") +
+                   (shape.marked ? ", marked" : "");
+            check_score(tested, make_side(shape), work);
+            if (shape.form != Form::columns) { check_values(tested, make_side(shape), work); }
+        }
+        what = std::string(isa.name) + " " + tested.arithmetic + " weigh";
+        for (int i = 0; i < 20; ++i) { check_weigh(*tested.ops); }
+    }
+}
+
+const TileOps* caught(const Isa& isa, bool precise, bool fast) {
+    AttendArgs args;
+    args.head.precise = precise;
+    isa.attend(args);
+    return fast ? fast_ops : safe_ops;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    const Isa* isa = isas;
+    while (isa->name != nullptr && (argc != 2 || std::string(argv[1]) != isa->name)) { ++isa; }
+    if (isa->name == nullptr) {
+        std::printf("no such instruction set in this build\n");
+        return 2;
+    }
+    if (isa->missing() != nullptr) {
+        std::printf("skipped: %s %s\n", isa->name, isa->missing());
+        return 77;
+    }
+    const char* seed_text = std::getenv("MUSTAFAR_SEED");
+    const char* long_text = std::getenv("MUSTAFAR_LONG");
+    const std::uint64_t seed = seed_text != nullptr ? std::strtoull(seed_text, nullptr, 0) : 1;
+    const int rounds = long_text != nullptr ? std::atoi(long_text) : 12;
+    engine.seed(seed);
+
+    const TileOps* half = caught(*isa, false, true);
+    const TileOps* usual = caught(*isa, false, false);
+    const TileOps* precise = caught(*isa, true, false);
+    std::vector<Tested> tables = {{precise, "fp32", 1e-6, 0.0, false, true}};
+    if (usual != precise) { tables.push_back({usual, "fp32, integers", 1e-6, 0.0, true, true}); }
+    if (half != nullptr) { tables.push_back({half, "fp16", 1e-2, 1e-4, true, false}); }
+    for (const Tested& tested : tables) { check(*isa, tested, rounds); }
+    if (failures != 0) {
+        std::printf("%d failures; MUSTAFAR_SEED=%llu\n", failures,
+                    static_cast<unsigned long long>(seed));
+        return 1;
+    }
+    std::printf("%s: %zu tables, %d rounds of %zu forms, seed %llu\n", isa->name, tables.size(),
+                rounds, all_shapes().size(), static_cast<unsigned long long>(seed));
+    return 0;
+}
