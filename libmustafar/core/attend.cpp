@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention over a list of caches: a flat list of (cache, kv head, queries, token range), so that a few
 // long heads keep all threads busy; then the parts of each head are merged.
-#include <vector>
+#include <atomic>
+#include <cmath>
 
 #include "core/attend_parts.hpp"
 #include "core/cache.hpp"
@@ -23,15 +24,19 @@ AttendArgs head_args(const AttendRequest& request, std::size_t item) {
     return args;
 }
 
-void attend_whole_heads(Context& context, const AttendRequest& request, std::size_t heads) {
+void attend_whole_heads(Context& context, const AttendRequest& request, std::size_t heads,
+                        AttendFn row) {
     Context::Leases leases(context, heads);
     context.parallel_for(heads, [&](std::size_t item) {
         const Context::Leases::Loan lease(leases);
         AttendArgs args = head_args(request, item);
         args.work = lease.data();
-        context.kernels().attend(args);
+        row(args);
     });
 }
+
+// Scores or outputs left the range of float. Only `ref`, in double, can say more.
+bool left_range(const AttendArgs& args) { return std::isnan(args.part.partial[0]); }
 
 // Every head has room for max_splits ranges of its queries, whatever its length, so that the room does
 // not grow from step to step.
@@ -50,6 +55,7 @@ void attend_parts(Context& context, const AttendRequest& request, std::size_t he
     const std::size_t slots = heads * blocks * rooms;
     Context::Leases leases(context, slots);
     const Context::Room room(context, slots * stride * sizeof(float));
+    std::atomic<bool> beyond_float{false};
     const auto part_args = [&](std::size_t slot) {
         AttendArgs args = head_args(request, slot / rooms / blocks);
         const auto first = static_cast<std::uint32_t>(slot / rooms % blocks) * block;
@@ -69,6 +75,7 @@ void attend_parts(Context& context, const AttendRequest& request, std::size_t he
         const Context::Leases::Loan lease(leases);
         args.work = lease.data();
         context.kernels().attend(args);
+        if (left_range(args)) { beyond_float = true; }
         if (split.ranges == 1) { finish_attend(args, args.part.partial, 1, stride); }
     });
     context.parallel_for(rooms == 1 ? 0 : heads, [&](std::size_t head) {
@@ -76,6 +83,7 @@ void attend_parts(Context& context, const AttendRequest& request, std::size_t he
         const AttendSplit split = split_of(args.head);
         if (split.ranges > 1) { finish_attend(args, args.part.partial, split.ranges, stride); }
     });
+    if (beyond_float) { attend_whole_heads(context, request, heads, attend_ref); }
 }
 
 } // namespace
@@ -90,7 +98,7 @@ void attend(const AttendRequest& request) {
         if (context.kernels().attend_in_parts) {
             attend_parts(context, request, heads);
         } else {
-            attend_whole_heads(context, request, heads);
+            attend_whole_heads(context, request, heads, context.kernels().attend);
         }
     }
     for (const Cache* cache : request.caches) {

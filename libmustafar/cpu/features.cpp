@@ -37,8 +37,12 @@ Features detect() {
     const bool ymm = (state & 0x06U) == 0x06U;
     const bool zmm = (state & 0xE6U) == 0xE6U;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) { return found; }
+    std::uint32_t extended[4] = {};
+    const bool lzcnt =
+        __get_cpuid(0x80000001U, &extended[0], &extended[1], &extended[2], &extended[3]) != 0 &&
+        has(extended[2], 5);
     const bool bmi1 = has(b, 3), avx2 = has(b, 5), bmi2 = has(b, 8);
-    found.avx2 = ymm && avx && avx2 && fma && f16c && bmi1 && bmi2 && popcnt;
+    found.avx2 = ymm && avx && avx2 && fma && f16c && bmi1 && bmi2 && popcnt && lzcnt;
     const bool f = has(b, 16), dq = has(b, 17), bw = has(b, 30), vl = has(b, 31);
     const bool vbmi = has(c, 1), vbmi2 = has(c, 6), vnni = has(c, 11);
     found.avx512 = found.avx2 && zmm && f && dq && bw && vl && vbmi && vbmi2 && vnni;

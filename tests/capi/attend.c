@@ -417,6 +417,32 @@ static void lists_of_caches(void) {
     for (i = 0; i < COUNT; ++i) { mustafar_cache_destroy(made[i]); }
 }
 
+/* Scores beyond float: keys of 1e38 and 2e38 in bf16 against a query of 100. Every backend says what the
+ * exact softmax is: the larger key takes all. */
+static void scores_beyond_float(void) {
+    const mustafar_geometry geometry = make_geometry(1, 1, 1, 32, 32, MUSTAFAR_BF16);
+    mustafar_cache* cache = make_cache(context, geometry, "dense", 100, MUSTAFAR_CACHE_AUTO);
+    float k[3 * 32], v[3 * 32], q[32], out[32];
+    const mustafar_tensor k_view = view(k, MUSTAFAR_F32, 3, 1, 32, 0),
+                          v_view = view(v, MUSTAFAR_F32, 3, 1, 32, 0),
+                          q_view = view(q, MUSTAFAR_F32, 1, 1, 1, 32),
+                          out_view = view(out, MUSTAFAR_F32, 1, 1, 1, 32);
+    const mustafar_cache* list[1];
+    int i, wrong = 0;
+    list[0] = cache;
+    for (i = 0; i < 3 * 32; ++i) {
+        k[i] = i / 32 == 1 ? 2e38F : 1e38F;
+        v[i] = (float)(i / 32);
+    }
+    for (i = 0; i < 32; ++i) { q[i] = 100.0F; }
+    EXPECT(MUSTAFAR_OK, mustafar_cache_append(cache, 0, &k_view, &v_view, 0, ERR));
+    EXPECT(MUSTAFAR_OK,
+           mustafar_attend(list, 1, 0, &q_view, NULL, NULL, &out_view, NULL, NULL, NULL, ERR));
+    for (i = 0; i < 32; ++i) { wrong += out[i] != 1.0F; }
+    CHECK_CASE(wrong == 0, "out %g", (double)out[0]);
+    mustafar_cache_destroy(cache);
+}
+
 static void drop_mass_keeps_its_bound(void) {
     enum { HEADS = 4, D = 64, N = HEADS * D };
     static const float masses[] = {1e-4F, 1e-2F, 0.2F, 1.0F};
@@ -467,6 +493,7 @@ int main(void) {
     empty_cache_gives_zeros_and_minus_infinity();
     refusals();
     lists_of_caches();
+    scores_beyond_float();
     drop_mass_keeps_its_bound();
     CHECK(stats_of(context).caches == 0);
     mustafar_context_destroy(context);

@@ -445,8 +445,9 @@ void Part::store() const {
 void attend_part(const AttendArgs& args, const TileOps* fast, const TileOps& safe) {
     const Work work = lay_out(args.work);
     Part part(args, work);
-    if (fast == nullptr || !part.run(*fast)) { part.run(safe); }
+    const bool done = (fast != nullptr && part.run(*fast)) || part.run(safe);
     part.store();
+    if (!done) { args.part.partial[0] = std::numeric_limits<float>::quiet_NaN(); }
 }
 
 } // namespace mustafar::cpu
