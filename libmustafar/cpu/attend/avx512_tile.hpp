@@ -346,7 +346,14 @@ inline void expand_row(const Rows& rows, U32 slot, const Scratch& scratch,
     const std::byte* bitmap =
         rows.bitmaps != nullptr ? rows.bitmaps + std::size_t{slot} * bitmap_bytes : nullptr;
     const std::byte* words = codes_of(rows, slot);
-    if (rows.bits != 16) { words = spread_codes(rows, words, rows.d, scratch.codes); }
+    if (rows.bits !=
+        16) { // no further than the row's own codes: what follows may be the page's end
+        U32 kept = bitmap == nullptr ? rows.d : 0;
+        for (U32 s = 0; bitmap != nullptr && s < segments(rows.d); ++s) {
+            kept += count_bits(lanes(rows.d, s) & bits_at(bitmap + s * 4));
+        }
+        words = spread_codes(rows, words, kept, scratch.codes);
+    }
     for (U32 s = 0; s < segments(rows.d); ++s) {
         Mask mask = lanes(rows.d, s);
         if (bitmap != nullptr) { mask &= bits_at(bitmap + s * 4); }
