@@ -269,9 +269,9 @@ MUSTAFAR_INLINE Affine<M> affine_at(const std::byte* pair) {
 struct PairWords {
     __m512i scale, zero;
 };
-MUSTAFAR_INLINE PairWords split_pairs(const std::byte* pairs) {
-    const __m512i a = load_words(pairs);
-    const __m512i b = load_words(pairs + 64);
+MUSTAFAR_INLINE PairWords split_pairs(const std::byte* pairs, Mask used = ~0U) {
+    const __m512i a = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(used), pairs);
+    const __m512i b = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(used >> 16), pairs + 64);
     const __m512i low = _mm512_set1_epi32(0xFFFF);
     const auto pack = [](__m512i x, __m512i y) { // dwords below 65536 to words, in order
         const __m512i lo = _mm512_castsi256_si512(_mm512_cvtepi32_epi16(x));
@@ -284,7 +284,8 @@ MUSTAFAR_INLINE PairWords split_pairs(const std::byte* pairs) {
 template <class M>
 MUSTAFAR_INLINE Affine<M> affine_of(const Rows& rows, U32 slot, U32 segment) {
     if (rows.form == Rows::Form::channel) {
-        const PairWords words = split_pairs(rows.meta + std::size_t{segment} * 128);
+        const PairWords words =
+            split_pairs(rows.meta + std::size_t{segment} * 128, lanes(rows.d, segment));
         return {M::from_words(words.scale, false), M::from_words(words.zero, false)};
     }
     const std::byte* meta = rows.meta + std::size_t{slot} * rows.meta_stride;
