@@ -25,8 +25,7 @@ AttendArgs head_args(const AttendRequest& request, std::size_t item) {
 }
 
 void attend_whole_heads(Context& context, const AttendRequest& request, std::size_t heads,
-                        AttendFn row) {
-    Context::Leases leases(context, heads);
+                        AttendFn row, Context::Leases& leases) {
     context.parallel_for(heads, [&](std::size_t item) {
         const Context::Leases::Loan lease(leases);
         AttendArgs args = head_args(request, item);
@@ -38,8 +37,9 @@ void attend_whole_heads(Context& context, const AttendRequest& request, std::siz
 // Scores or outputs left the range of float. Only `ref`, in double, can say more.
 bool left_range(const AttendArgs& args) { return std::isnan(args.part.partial[0]); }
 
-// Every head has room for max_splits ranges of its queries, whatever its length, so that the room does
-// not grow from step to step.
+// Heads whose tokens may be split have room for max_splits ranges of their queries, whatever their
+// length, so that the room does not grow from step to step. Other parts are finished at once, in the
+// workspace they were made in.
 void attend_parts(Context& context, const AttendRequest& request, std::size_t heads) {
     const Geometry& geometry = request.caches[0]->geometry();
     const std::uint32_t group = geometry.group();
@@ -53,15 +53,18 @@ void attend_parts(Context& context, const AttendRequest& request, std::size_t he
     const std::uint32_t rooms = queries.splittable ? max_splits : 1;
     const std::size_t stride = block * part_floats(geometry.head_dim_v);
     const std::size_t slots = heads * blocks * rooms;
+    // Everything is taken before the work starts: nothing can run out once outputs are written.
     Context::Leases leases(context, slots);
-    const Context::Room room(context, slots * stride * sizeof(float));
+    const Context::Room room(context, queries.splittable ? slots * stride * sizeof(float) : 0);
     std::atomic<bool> beyond_float{false};
     const auto part_args = [&](std::size_t slot) {
         AttendArgs args = head_args(request, slot / rooms / blocks);
         const auto first = static_cast<std::uint32_t>(slot / rooms % blocks) * block;
         args.part.first_query = first;
         args.part.queries = std::min(block, group * args.q_len - first);
-        args.part.partial = static_cast<float*>(room.data()) + slot * stride;
+        if (queries.splittable) {
+            args.part.partial = static_cast<float*>(room.data()) + slot * stride;
+        }
         return args;
     };
     context.parallel_for(slots, [&](std::size_t slot) {
@@ -74,16 +77,19 @@ void attend_parts(Context& context, const AttendRequest& request, std::size_t he
         args.part.tiles = std::min(split.tiles, tiles - args.part.first_tile);
         const Context::Leases::Loan lease(leases);
         args.work = lease.data();
+        if (!queries.splittable) {
+            args.part.partial = reinterpret_cast<float*>(args.work + part_at);
+        }
         context.kernels().attend(args);
         if (left_range(args)) { beyond_float = true; }
         if (split.ranges == 1) { finish_attend(args, args.part.partial, 1, stride); }
     });
-    context.parallel_for(rooms == 1 ? 0 : heads, [&](std::size_t head) {
+    context.parallel_for(queries.splittable ? heads : 0, [&](std::size_t head) {
         const AttendArgs args = part_args(head * rooms);
         const AttendSplit split = split_of(args.head);
         if (split.ranges > 1) { finish_attend(args, args.part.partial, split.ranges, stride); }
     });
-    if (beyond_float) { attend_whole_heads(context, request, heads, attend_ref); }
+    if (beyond_float) { attend_whole_heads(context, request, heads, attend_ref, leases); }
 }
 
 } // namespace
@@ -98,7 +104,8 @@ void attend(const AttendRequest& request) {
         if (context.kernels().attend_in_parts) {
             attend_parts(context, request, heads);
         } else {
-            attend_whole_heads(context, request, heads, context.kernels().attend);
+            Context::Leases leases(context, heads);
+            attend_whole_heads(context, request, heads, context.kernels().attend, leases);
         }
     }
     for (const Cache* cache : request.caches) {

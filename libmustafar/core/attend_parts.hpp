@@ -23,7 +23,11 @@ struct HeadTiles {
 constexpr std::size_t part_head = 4;
 constexpr std::size_t part_floats(std::size_t d_v) { return part_head + d_v; }
 
-constexpr std::uint32_t part_queries = 64;  // at most, of one part
+constexpr std::uint32_t part_queries = 64; // at most, of one part
+// Where a workspace holds the partial result of a part that is finished in it; kernels stay below.
+constexpr std::size_t part_at =
+    work_bytes - part_queries * part_floats(max_head_dim) * sizeof(float);
+static_assert(part_at % alignof(float) == 0);
 constexpr std::uint32_t split_queries = 16; // up to so many, tokens are split as well
 constexpr std::uint32_t split_tiles = 128;  // 4096 tokens: 3 % of overhead
 constexpr std::uint32_t max_splits = 16;

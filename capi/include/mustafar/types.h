@@ -109,7 +109,7 @@ enum { MUSTAFAR_SIDE_K = 0, MUSTAFAR_SIDE_V = 1 };
 typedef struct mustafar_geometry {
     uint32_t struct_size; /* sizeof(mustafar_geometry) of the caller */
     uint32_t layers;      /* 1 .. 4096 */
-    uint32_t q_heads;     /* a multiple of kv_heads, at most 1024 */
+    uint32_t q_heads;     /* a multiple of kv_heads, at most 1024 and 64 * kv_heads */
     uint32_t kv_heads;    /* 1 .. 1024 */
     uint32_t head_dim_k;  /* 32 .. 256 in steps of 8 */
     uint32_t head_dim_v;  /* 32 .. 256 in steps of 8 */

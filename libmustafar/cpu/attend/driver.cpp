@@ -38,8 +38,7 @@ Work lay_out(std::byte* memory) {
     constexpr std::size_t tile = std::size_t{tile_rows} * max_dim * 4;
     constexpr std::size_t scores = std::size_t{max_queries} * tile_rows * 4;
     constexpr std::size_t planes = std::size_t{max_queries} * (max_dim * 2 + 8);
-    static_assert(planes + 3 * queries + 2 * scores + 2 * (tile + 64) + tile / 2 + 64 <=
-                  work_bytes);
+    static_assert(planes + 3 * queries + 2 * scores + 2 * (tile + 64) + tile / 2 + 64 <= part_at);
     Work work{};
     work.q = reinterpret_cast<float*>(take(queries));
     work.native = take(queries + planes);
@@ -250,7 +249,7 @@ class Part {
 
     void load_queries();
     void start(const TileOps& ops);
-    bool score_tile(const TileOps& ops, std::uint32_t tile, std::uint32_t row);
+    bool score_tile(const TileOps& ops, std::uint32_t tile, std::uint32_t row, const Ahead& ahead);
     std::uint32_t visible(const Query& query, std::uint32_t slots, std::uint32_t row) const;
     void keep_scores(const Query& query, const float* scores, std::uint32_t slots,
                      std::uint32_t seen, std::uint32_t row) const;
@@ -366,7 +365,8 @@ void Part::leave_out(std::uint32_t slots) {
 }
 
 // Scores and weights of one tile; false where half precision did not suffice.
-bool Part::score_tile(const TileOps& ops, std::uint32_t tile, std::uint32_t row) {
+bool Part::score_tile(const TileOps& ops, std::uint32_t tile, std::uint32_t row,
+                      const Ahead& ahead) {
     const std::uint32_t slots = tiles_.slots(tile);
     const bool body = tiles_.is_page(tile);
     std::uint32_t seen[max_queries];
@@ -381,8 +381,7 @@ bool Part::score_tile(const TileOps& ops, std::uint32_t tile, std::uint32_t row)
         return true;
     }
     Rows keys = tiles_.rows(tile, Side::k);
-    ops.score(keys, work_.native, padded(n_), work_.scores, work_.scratch,
-              tiles_.ahead(tile + tiles_.tiles_ahead(), Side::k));
+    ops.score(keys, work_.native, padded(n_), work_.scores, work_.scratch, ahead);
     for (std::uint32_t i = 0; i < n_; ++i) {
         Softmax& state = states_[i];
         float* scores = work_.scores + i * tile_rows;
@@ -418,12 +417,15 @@ bool Part::run(const TileOps& ops) {
     for (std::uint32_t i = 0; i < count; ++i) {
         const std::uint32_t tile = newest_first ? first + count - 1 - i : first + i;
         const auto rows = static_cast<std::uint32_t>(std::popcount(tiles_.slots(tile)));
+        const std::uint32_t later = // wraps to no tile before the first one
+            newest_first ? tile - tiles_.tiles_ahead() : tile + tiles_.tiles_ahead();
         if (newest_first) { row -= rows; }
-        if (!score_tile(ops, tile, row)) { return false; }
+        if (!score_tile(ops, tile, row, tiles_.ahead(later, Side::k))) { return false; }
         if (!newest_first) { row += rows; }
         ops.add_values(tiles_.rows(tile, Side::v), work_.weights, padded(n_), needed_, states_,
                        work_.out, static_cast<std::uint32_t>(stride_), work_.scratch,
-                       newest_first ? Ahead{} : tiles_.ahead(tile + tiles_.tiles_ahead(), Side::v));
+                       newest_first ? Ahead{}
+                                    : tiles_.ahead(later, Side::v)); // V not before it is needed
     }
     return finite();
 }
