@@ -2,8 +2,6 @@
 // attend_avx2: fp32 arithmetic; AVX2, FMA and F16C.
 #include <immintrin.h>
 
-#define MUSTAFAR_INLINE inline __attribute__((always_inline))
-
 #include "cpu/attend/driver.hpp"
 #include "cpu/attend/fp32_tile.hpp"
 

@@ -2,8 +2,10 @@
 // Dense rows of 4 and 2 bits with one scale and zero, in integers (VNNI): codes are never widened.
 //   scores   s = scale * (q . code) + zero * sum q, q in two 8-bit planes (16 bits)
 //   values   out = sum (p * scale) code + sum p * zero, p * scale in 8 bits of the largest of the tile
-// 8 / Bits codes lie in a byte; the "phase" is which of them. Included by avx512_tile.hpp only.
+// 8 / Bits codes lie in a byte; the "phase" is which of them.
 #pragma once
+
+#include "cpu/attend/avx512_rows.hpp"
 
 namespace mustafar::cpu {
 namespace {

@@ -8,47 +8,17 @@
 
 #include <cstring>
 
-#include "cpu/attend/tile.hpp"
+#include "cpu/attend/bits.hpp"
 
 namespace mustafar::cpu {
 namespace {
 
-using U32 = std::uint32_t;
-using U16 = std::uint16_t;
 using U8 = std::uint8_t;
 
 constexpr U32 lanes = 8;
 
-template <int Value>
-struct Constant {
-    static constexpr int value = Value;
-};
-template <class Use>
-MUSTAFAR_INLINE void with_bits(U32 bits, const Use& use) {
-    switch (bits) {
-    case 8:
-        use(Constant<8>{});
-        break;
-    case 4:
-        use(Constant<4>{});
-        break;
-    default:
-        use(Constant<2>{});
-        break;
-    }
-}
-
-MUSTAFAR_INLINE U16 half_at(const std::byte* at) {
-    U16 value = 0;
-    std::memcpy(&value, at, 2);
-    return value;
-}
 MUSTAFAR_INLINE U32 byte_at(const std::byte* at) { return static_cast<U32>(*at); }
 
-MUSTAFAR_INLINE const std::byte* codes_of(const Rows& rows, U32 slot) {
-    if (rows.form == Rows::Form::ragged) { return rows.codes + half_at(rows.offsets + slot * 2); }
-    return rows.codes + std::size_t{slot} * rows.code_stride;
-}
 MUSTAFAR_INLINE const std::byte* bitmap_of(const Rows& rows, U32 slot) {
     return rows.bitmaps + std::size_t{slot} * (rows.d / 8U);
 }

@@ -2,8 +2,6 @@
 // attend_neon: fp32 arithmetic; armv8-a without extensions.
 #include <arm_neon.h>
 
-#define MUSTAFAR_INLINE inline __attribute__((always_inline))
-
 #include "cpu/attend/driver.hpp"
 #include "cpu/attend/fp32_tile.hpp"
 
