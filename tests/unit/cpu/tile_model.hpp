@@ -39,6 +39,7 @@ struct TileSide {
     std::vector<std::uint8_t> marks, mark_bits;
     std::vector<float> centre;
     std::vector<double> values; // [32][d]
+    std::vector<double> terms;  // the same, magnitudes of zero and scale * code added up
 };
 
 constexpr std::size_t tail = 64;
@@ -83,18 +84,23 @@ inline void fill_meta(TileSide& side) {
     }
 }
 
-inline double decoded(const TileSide& side, std::uint32_t slot, std::uint32_t index,
-                      std::uint32_t code) {
+struct Decoded {
+    double value, terms;
+};
+inline Decoded decoded(const TileSide& side, std::uint32_t slot, std::uint32_t index,
+                       std::uint32_t code) {
     const Rows& rows = side.rows;
     if (rows.bits == 16) {
         const auto half = static_cast<std::uint16_t>(code);
-        return rows.bf16 ? bf16_to_f32(half) : f16_to_f32(half);
+        const double value = rows.bf16 ? bf16_to_f32(half) : f16_to_f32(half);
+        return {value, std::fabs(value)};
     }
     std::size_t pair = slot;
     if (rows.form == Form::grouped) { pair = slot * (rows.d / rows.group) + index / rows.group; }
     if (rows.form == Form::channel) { pair = index; }
     const double scale = f16_to_f32(get16(side.meta, pair * 4));
-    return f16_to_f32(get16(side.meta, pair * 4 + 2)) + code * scale;
+    const double zero = f16_to_f32(get16(side.meta, pair * 4 + 2));
+    return {zero + code * scale, std::fabs(zero) + std::fabs(code * scale)};
 }
 
 inline std::uint32_t random_code(const Rows& rows) {
@@ -122,6 +128,7 @@ inline void mark_rows(TileSide& side) {
                 side.mark_bits[(slot * d + c) / 8] |= static_cast<std::uint8_t>(1U << (c % 8));
             } else if (marked) {
                 side.values[slot * d + c] = side.centre.empty() ? 0.0 : side.centre[c];
+                side.terms[slot * d + c] = std::fabs(side.values[slot * d + c]);
             }
         }
     }
@@ -165,6 +172,7 @@ inline TileSide make_side(const Shape& shape) {
                         shape.form == Form::columns ? std::byte{0} : std::byte{0xFF});
     if (shape.bits != 16) { fill_meta(side); }
     side.values.assign(std::size_t{tile} * d, 0.0);
+    side.terms = side.values;
 
     std::uint32_t column[cpu::max_dim][tile] = {};
     for (std::uint32_t slot = 0; slot < tile; ++slot) {
@@ -175,7 +183,9 @@ inline TileSide make_side(const Shape& shape) {
         for (std::uint32_t i = 0; i < kept[slot].size(); ++i) {
             const std::uint32_t c = kept[slot][i];
             const std::uint32_t code = random_code(rows);
-            side.values[slot * d + c] = decoded(side, slot, i, code);
+            const Decoded element = decoded(side, slot, i, code);
+            side.values[slot * d + c] = element.value;
+            side.terms[slot * d + c] = element.terms;
             column[c][slot] = code;
             if (shape.form == Form::columns) {
                 put_code(side.bitmaps, c * tile + slot, 1, 1);

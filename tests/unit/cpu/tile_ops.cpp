@@ -62,8 +62,9 @@ struct Tested {
     const TileOps* ops;
     const char* arithmetic;
     double error;
-    double unit;  // smallest weight that counts, of the largest in a tile
-    bool integer; // dense rows of 4 and 2 bits are worked on in integers, weights have 8 bits
+    double unit;       // smallest weight that counts, of the largest in a tile
+    double score_unit; // half of the smallest raw product
+    bool integer;      // dense rows of 4 and 2 bits are worked on in integers, weights have 8 bits
     bool bf16;
 };
 constexpr double integer_error = 1e-2;
@@ -134,9 +135,10 @@ void check_score(const Tested& tested, const TileSide& side, Work& work) {
             for (std::uint32_t c = 0; c < d; ++c) {
                 const double x = static_cast<double>(q[i * d + c]) * side.values[slot * d + c];
                 dot += x;
-                size += std::fabs(x);
+                size += std::fabs(static_cast<double>(q[i * d + c])) * side.terms[slot * d + c];
             }
-            if (!(std::fabs(got - dot) <= tolerance(tested, rows) * size + 1e-30)) {
+            const double unit = tested.score_unit * factor[i] * d; // one rounding per product
+            if (!(std::fabs(got - dot) <= tolerance(tested, rows) * size + unit + 1e-30)) {
                 fail("n %u d %u: score %u of slot %u is %.9g, not %.9g", n, d, i, slot, got, dot);
             }
         }
@@ -180,7 +182,7 @@ void check_values(const Tested& tested, const TileSide& side, Work& work) {
                 if (((needed >> slot) & 1U) == 0) { continue; }
                 const double value = side.values[slot * d + c];
                 sum += weights[i * tile + slot] * value;
-                size += weights[i * tile + slot] * std::fabs(value);
+                size += weights[i * tile + slot] * side.terms[slot * d + c];
                 const double unit = tested.integer && integer_codes(rows) ? 1.0 : tested.unit;
                 size += unit * largest * 6.0;
             }
@@ -192,10 +194,27 @@ void check_values(const Tested& tested, const TileSide& side, Work& work) {
     }
 }
 
-void check_weigh(const TileOps& ops) {
-    float scores[tile];
-    float weights[tile];
-    double expected[tile];
+// A step of tiles of one query row, as weigh() sees it.
+struct Step {
+    std::uint32_t tiles = 1 + below(cpu::max_step);
+    std::size_t stride = tile * (1 + below(4));
+    std::vector<float> scores = std::vector<float>(tiles * stride);
+    std::vector<float> weights = std::vector<float>(tiles * stride, -1.0F);
+    std::vector<double> expected = std::vector<double>(tiles * stride); // scaled scores
+    std::uint32_t visible[cpu::max_step] = {};
+    std::uint32_t needed[cpu::max_step] = {};
+    bool finite = true;
+
+    bool sees(std::size_t at) const { return ((visible[at / stride] >> at % stride) & 1U) != 0; }
+    template <class F>
+    void each_slot(F f) const {
+        for (std::size_t t = 0; t < tiles; ++t) {
+            for (std::size_t slot = 0; slot < tile; ++slot) { f(t * stride + slot); }
+        }
+    }
+};
+
+cpu::Softmax random_state() {
     cpu::Softmax state;
     state.scale = static_cast<float>(0.05 + std::fabs(gauss()));
     state.offset = static_cast<float>(gauss());
@@ -207,64 +226,79 @@ void check_weigh(const TileOps& ops) {
         state.dropped = 0.1F;
     }
     state.drop = chance(0.5) ? static_cast<float>(std::exp(-4.0 * std::fabs(gauss()))) : 0.0F;
-    const cpu::Softmax before = state;
-    std::uint32_t visible = chance(0.1)   ? 0U
-                            : chance(0.5) ? ~0U
-                                          : static_cast<std::uint32_t>(engine());
+    return state;
+}
+
+Step random_step(const cpu::Softmax& state) {
+    Step step;
     const double spread = chance(0.3) ? 60.0 : 5.0;
-    for (float& score : scores) { score = static_cast<float>(gauss() * spread); }
-    bool finite = true;
-    for (std::uint32_t slot = 0; slot < tile && chance(0.2); ++slot) {
-        const std::uint32_t at = below(tile);
-        scores[at] = chance(0.5) ? std::nanf("") : -std::numeric_limits<float>::infinity();
-        finite = finite && ((visible >> at) & 1U) == 0;
+    for (std::uint32_t t = 0; t < step.tiles; ++t) {
+        step.visible[t] = chance(0.2)   ? 0U
+                          : chance(0.5) ? ~0U
+                                        : static_cast<std::uint32_t>(engine());
     }
-    for (std::uint32_t slot = 0; slot < tile; ++slot) {
-        expected[slot] = static_cast<double>(scores[slot]) * state.scale + state.offset;
+    for (float& score : step.scores) { score = static_cast<float>(gauss() * spread); }
+    for (int i = 0; i < 40 && chance(0.2); ++i) {
+        const std::size_t at = below(step.tiles) * step.stride + below(tile);
+        step.scores[at] = chance(0.5) ? std::nanf("") : -std::numeric_limits<float>::infinity();
+        step.finite = step.finite && !step.sees(at);
+    }
+    step.each_slot([&](std::size_t at) {
+        step.expected[at] = static_cast<double>(step.scores[at]) * state.scale + state.offset;
         if (state.softcap != 0.0F) {
-            expected[slot] = state.softcap * std::tanh(expected[slot] / state.softcap);
+            step.expected[at] = state.softcap * std::tanh(step.expected[at] / state.softcap);
         }
+    });
+    return step;
+}
+
+bool near(double a, double b, double error) {
+    return a == b || std::fabs(a - b) <= error * std::max(std::fabs(a), std::fabs(b)) + 1e-19;
+}
+
+// A score of 200 has an error of 1e-5 in fp32, which is one of the weight as well.
+constexpr double weigh_error = 1e-4;
+
+void check_slot(const Step& step, const cpu::Softmax& state, double max, std::size_t at) {
+    const double got = step.weights[at];
+    const double weight = step.sees(at) ? std::exp(step.expected[at] - max) : 0.0;
+    if (step.sees(at) && std::fabs(step.scores[at] - step.expected[at]) >
+                             1e-5 * (std::fabs(step.expected[at]) + 1.0)) {
+        fail("scaled score %zu is %.9g, not %.9g", at, static_cast<double>(step.scores[at]),
+             step.expected[at]);
     }
-    const std::uint32_t needed = ops.weigh(scores, weights, visible, state);
-    if (!finite) {
+    if (!near(got, weight, weigh_error)) { fail("weight %zu is %.9g, not %.9g", at, got, weight); }
+    if (got != 0.0 && (got < 2e-20 || !step.sees(at))) { fail("weight %zu is %g", at, got); }
+    const double least = static_cast<double>(state.drop) * state.sum;
+    const bool wanted = ((step.needed[at / step.stride] >> at % step.stride) & 1U) != 0;
+    if (wanted ? !(got > least * (1 - 1e-6)) : got > least * (1 + 1e-6)) {
+        fail("slot %zu of weight %g is%s needed", at, got, wanted ? "" : " not");
+    }
+}
+
+void check_weigh(const TileOps& ops) {
+    cpu::Softmax state = random_state();
+    const cpu::Softmax before = state;
+    Step step = random_step(state);
+    ops.weigh(step.scores.data(), step.weights.data(), step.stride, step.tiles, step.visible,
+              step.needed, state);
+    if (!step.finite) {
         if (!std::isnan(state.max)) { fail("a score that is not finite went unnoticed"); }
         return;
     }
     double max = before.max;
-    for (std::uint32_t slot = 0; slot < tile; ++slot) {
-        if (((visible >> slot) & 1U) != 0) { max = std::max(max, expected[slot]); }
-    }
-    const double correction = visible == 0 || max == before.max ? 1.0 : std::exp(before.max - max);
+    step.each_slot([&](std::size_t at) {
+        if (step.sees(at)) { max = std::max(max, step.expected[at]); }
+    });
+    const double correction = max == before.max ? 1.0 : std::exp(before.max - max);
     double sum = before.sum * correction;
-    const auto near = [](double a, double b, double error) {
-        return a == b || std::fabs(a - b) <= error * std::max(std::fabs(a), std::fabs(b)) + 1e-19;
-    };
-    // A score of 200 has an error of 1e-5 in fp32, which is one of the weight as well.
-    constexpr double error = 1e-4;
-    for (std::uint32_t slot = 0; slot < tile; ++slot) {
-        const double weight = ((visible >> slot) & 1U) != 0 ? std::exp(expected[slot] - max) : 0.0;
-        sum += weight;
-        if (((visible >> slot) & 1U) != 0 &&
-            std::fabs(scores[slot] - expected[slot]) > 1e-5 * (std::fabs(expected[slot]) + 1.0)) {
-            fail("scaled score %u is %.9g, not %.9g", slot, static_cast<double>(scores[slot]),
-                 expected[slot]);
-        }
-        if (!near(weights[slot], weight, error)) {
-            fail("weight %u is %.9g, not %.9g", slot, static_cast<double>(weights[slot]), weight);
-        }
-        if (weights[slot] != 0.0F && (weights[slot] < 2e-20F || ((visible >> slot) & 1U) == 0)) {
-            fail("weight %u is %g", slot, static_cast<double>(weights[slot]));
-        }
-        const double least = static_cast<double>(state.drop) * state.sum;
-        const bool wanted = ((needed >> slot) & 1U) != 0;
-        if (wanted ? !(weights[slot] > least * (1 - 1e-6)) : weights[slot] > least * (1 + 1e-6)) {
-            fail("slot %u of weight %g is%s needed", slot, static_cast<double>(weights[slot]),
-                 wanted ? "" : " not");
-        }
-    }
+    step.each_slot([&](std::size_t at) {
+        if (step.sees(at)) { sum += std::exp(step.expected[at] - max); }
+        check_slot(step, state, max, at);
+    });
     if (!(state.max == max || std::fabs(state.max - max) <= 1e-5 * (std::fabs(max) + 1.0)) ||
-        !near(state.sum, sum, error) || !near(state.correction, correction, error) ||
-        !near(state.dropped, before.dropped * correction, error)) {
+        !near(state.sum, sum, weigh_error) || !near(state.correction, correction, weigh_error) ||
+        !near(state.dropped, before.dropped * correction, weigh_error)) {
         fail("state: max %g sum %g correction %g dropped %g, not %g %g %g %g",
              static_cast<double>(state.max), static_cast<double>(state.sum),
              static_cast<double>(state.correction), static_cast<double>(state.dropped), max, sum,
@@ -349,9 +383,11 @@ int main(int argc, char** argv) {
     const TileOps* half = caught(*isa, false, true);
     const TileOps* usual = caught(*isa, false, false);
     const TileOps* precise = caught(*isa, true, false);
-    std::vector<Tested> tables = {{precise, "fp32", 1e-6, 0.0, false, true}};
-    if (usual != precise) { tables.push_back({usual, "fp32, integers", 1e-6, 0.0, true, true}); }
-    if (half != nullptr) { tables.push_back({half, "fp16", 1e-2, 1e-4, true, false}); }
+    std::vector<Tested> tables = {{precise, "fp32", 1e-6, 0.0, 0.0, false, true}};
+    if (usual != precise) {
+        tables.push_back({usual, "fp32, integers", 1e-6, 0.0, 0.0, true, true});
+    }
+    if (half != nullptr) { tables.push_back({half, "fp16", 1e-2, 1e-4, 0x1p-25, true, false}); }
     for (const Tested& tested : tables) { check(*isa, tested, rounds); }
     if (failures != 0) {
         std::printf("%d failures; MUSTAFAR_SEED=%llu\n", failures,
