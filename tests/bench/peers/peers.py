@@ -163,8 +163,8 @@ def report(
             }
         )
     print(
-        "error: against float64 on the same halves; of pruned recipes, what pruning costs on random "
-        "data."
+        "error: against float64 on the same halves; of pruned recipes, what pruning costs on "
+        "random data."
     )
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
