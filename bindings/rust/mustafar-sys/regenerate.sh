@@ -15,7 +15,7 @@ new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 
 # Enumerators become constants: a value of a newer library must never be an invalid Rust enum. Layouts are
-# compared with capi/abi/api.json (tests/api.rs), without the dereferenced null pointers of bindgen's own tests.
+# compared with capi/abi/api.json (../mustafar/tests/api.rs), without the dereferenced null pointers of bindgen's own tests.
 {
     echo '// SPDX-License-Identifier: Apache-2.0'
     echo '// Written by regenerate.sh from capi/include/mustafar/mustafar.h. Do not edit.'

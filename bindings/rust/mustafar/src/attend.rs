@@ -93,13 +93,13 @@ impl<'a> From<TensorMut<'a>> for AttendOutputs<'a> {
 /// # Ok(()) }
 /// ```
 #[inline]
-pub fn attend<'a>(
+pub fn attend<'a, O: Into<AttendOutputs<'a>>>(
     caches: &[&Cache<'_>],
     layer: u32,
     q: &Tensor<'_>,
     sinks: Option<&Tensor<'_>>,
     options: &AttendOptions,
-    outputs: impl Into<AttendOutputs<'a>>,
+    outputs: O,
 ) -> Result<()> {
     attend_raw(caches, layer, q, sinks, options, outputs.into())
 }

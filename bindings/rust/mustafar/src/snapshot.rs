@@ -174,7 +174,7 @@ impl<'ctx> Cache<'ctx> {
     /// assert_eq!(copy.length(0)?, cache.length(0)?);
     /// # Ok(()) }
     /// ```
-    pub fn save(&self, model_id: &str, mut writer: impl io::Write) -> Result<()> {
+    pub fn save<W: io::Write>(&self, model_id: &str, mut writer: W) -> Result<()> {
         const NAME: &str = "mustafar_cache_save";
         let model_id = c_string(NAME, "model_id", model_id)?;
         let mut stream: Writer<'_> = Stream::new(&mut writer);
@@ -187,7 +187,7 @@ impl<'ctx> Cache<'ctx> {
     }
 
     /// The same into a file: written beside it, synced, then renamed over it.
-    pub fn save_file(&self, model_id: &str, path: impl AsRef<Path>) -> Result<()> {
+    pub fn save_file<P: AsRef<Path>>(&self, model_id: &str, path: P) -> Result<()> {
         const NAME: &str = "mustafar_cache_save_file";
         let model_id = c_string(NAME, "model_id", model_id)?;
         let path = path_text(NAME, path.as_ref())?;
@@ -198,7 +198,7 @@ impl<'ctx> Cache<'ctx> {
     }
 
     /// A new cache from a snapshot. Reads exactly its bytes and not more.
-    pub fn load(context: &'ctx Context, expected: &Expected<'_>, mut reader: impl io::Read) -> Result<Self> {
+    pub fn load<R: io::Read>(context: &'ctx Context, expected: &Expected<'_>, mut reader: R) -> Result<Self> {
         const NAME: &str = "mustafar_cache_load";
         let raw = expected.raw(NAME)?;
         let mut stream: Reader<'_> = Stream::new(&mut reader);
@@ -223,10 +223,10 @@ impl<'ctx> Cache<'ctx> {
     }
 
     /// The same from a file; bytes behind the snapshot are refused.
-    pub fn load_file(
+    pub fn load_file<P: AsRef<Path>>(
         context: &'ctx Context,
         expected: &Expected<'_>,
-        path: impl AsRef<Path>,
+        path: P,
     ) -> Result<Self> {
         const NAME: &str = "mustafar_cache_load_file";
         let raw = expected.raw(NAME)?;
