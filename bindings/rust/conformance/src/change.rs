@@ -125,7 +125,7 @@ pub fn load(runner: &mut Runner<'_>, step: &Step) -> Outcome {
         geometry: geometry.as_ref(),
         recipe: recipe.as_ref(),
         model_id: step.text("model_id"),
-        options: with_options.then(|| &options),
+        options: with_options.then_some(&options),
     };
     let cache = Cache::load(runner.context, &expected, bytes.as_slice())?;
     runner.keep(step, "to", cache);

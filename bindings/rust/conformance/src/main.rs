@@ -91,7 +91,7 @@ fn arguments() -> Option<Arguments> {
             _ => found.paths.push(word.into()),
         }
     }
-    (found.paths.len() == 2).then(|| found)
+    (found.paths.len() == 2).then_some(found)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -105,7 +105,7 @@ pub fn attend<'a, O: Into<AttendOutputs<'a>>>(
 }
 
 /// So many handles are handed over without an allocation.
-const FEW: usize = 16;
+const FEW: usize = 8;
 
 fn attend_raw(
     caches: &[&Cache<'_>],

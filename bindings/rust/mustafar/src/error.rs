@@ -159,6 +159,7 @@ impl std::error::Error for Error {
 }
 
 thread_local! {
+    #[allow(clippy::declare_interior_mutable_const)] // what the macro makes of it, says clippy 1.63
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -29,7 +29,6 @@
 //! **Errors** A failed call changes nothing; [`ErrorKind`] has the numbers. Nothing panics on input. A log, a reader or
 //! a writer must not call the library: such a call is refused with [`ErrorKind::BadState`].
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
-#![warn(clippy::undocumented_unsafe_blocks)]
 
 mod ask;
 mod attend;
@@ -57,3 +56,8 @@ pub use types::{
     Bytes, CacheStats, ContextStats, DType, Encoding, Geometry, KernelInfo, Length, LogLevel, PruneMethod,
     Rows, Side, SideInfo, Window, ALL,
 };
+
+/// The Rust block of README.md is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
