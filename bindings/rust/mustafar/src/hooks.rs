@@ -69,9 +69,14 @@ impl Hooks {
     }
 }
 
-/// Runs what is the user's; a panic ends here. Its payload is forgotten, for dropping it may panic as well.
+/// Runs what is the user's; a panic ends here, also one of what the panic carries.
 fn guarded<T>(body: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(body)).map_err(std::mem::forget).ok()
+    let dropped = |payload| {
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+    };
+    catch_unwind(AssertUnwindSafe(body)).map_err(dropped).ok()
 }
 
 fn layout(bytes: usize, alignment: usize) -> Option<Layout> {
