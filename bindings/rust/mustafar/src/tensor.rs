@@ -185,16 +185,15 @@ fn empty_view<T: Element>(data: *const T, dims: usize) -> Result<sys::mustafar_t
 #[inline]
 fn contiguous<T: Element>(data: *const T, len: usize, shape: &[usize]) -> Result<sys::mustafar_tensor> {
     let mut raw = empty_view(data, shape.len())?;
-    let mut count = 1usize;
+    let (mut count, mut fits) = (1i64, true);
     for (i, &size) in shape.iter().enumerate().rev() {
-        raw.shape[i] = dimension(size)?;
-        raw.strides[i] = count as i64;
-        count = count
-            .checked_mul(size)
-            .filter(|&n| n <= i64::MAX as usize)
-            .ok_or_else(|| wrong_count(shape, len))?;
+        raw.shape[i] = size as i64;
+        raw.strides[i] = count;
+        let (product, overflow) = count.overflowing_mul(size as i64);
+        fits &= !overflow && size <= isize::MAX as usize;
+        count = product;
     }
-    if count != len {
+    if !fits || count as usize != len {
         return Err(wrong_count(shape, len));
     }
     Ok(raw)
