@@ -6,6 +6,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$(dirname "$CARGO"):$PATH # rustc, rustdoc, rustfmt of the same toolchain
 export CARGO_TARGET_DIR="$WORK/target" CARGO_TERM_COLOR=never RUSTFLAGS="-D warnings" RUSTDOCFLAGS="-D warnings"
+export CARGO_PROFILE_DEV_DEBUG=0 # builds faster; a failed test names its line anyway
 workspace=$WORK/workspace
 
 skip() {

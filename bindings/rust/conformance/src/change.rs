@@ -30,7 +30,7 @@ pub fn append(runner: &mut Runner<'_>, step: &Step) -> Outcome {
         let shape = [tokens, g.kv_heads as usize, d as usize];
         let count = step.parsed(&format!("{}_count", name));
         let text = step.text(name).unwrap_or("");
-        Array::read(text, count.unwrap_or(shape.iter().product())).map(|array| (array, shape))
+        Array::read(text, count.unwrap_or_else(|| shape.iter().product())).map(|array| (array, shape))
     };
     let (k, shape_k) = read("k", g.head_dim_k)?;
     let (v, shape_v) = read("v", g.head_dim_v)?;

@@ -269,7 +269,7 @@ impl<'ctx> Cache<'ctx> {
         call(|error| unsafe { sys::mustafar_cache_reset(self.raw(), error) })
     }
 
-    /// [`crate::attend`] on this cache alone: `q` `[q_len, q_heads, head_dim_k]` gives f32
+    /// [`crate::attend()`] on this cache alone: `q` `[q_len, q_heads, head_dim_k]` gives f32
     /// `[q_len, q_heads, head_dim_v]`.
     pub fn attend(
         &self,

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Mutex;
 use std::thread;
 
 use common::*;
@@ -48,17 +49,18 @@ fn questions_overlap_on_one_cache() -> Result<()> {
 #[test]
 fn caches_of_one_context_grow_side_by_side() -> Result<()> {
     let context = Context::new()?;
-    let saved: Vec<Vec<u8>> = thread::scope(|scope| {
-        let grow = |_| {
+    let saved = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
             scope.spawn(|| {
                 let mut cache = cache(&context, "lean", 1024);
                 (0..20).for_each(|seed| append(&mut cache, 37, seed).unwrap());
-                snapshot(&cache)
-            })
-        };
-        let threads: Vec<_> = (0..4).map(grow).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+                saved.lock().unwrap().push(snapshot(&cache));
+            });
+        }
     });
+    let saved = saved.into_inner().unwrap();
+    assert_eq!(saved.len(), 4);
     assert!(saved.iter().all(|bytes| *bytes == saved[0]));
     assert_eq!(context.stats()?.caches, 0);
     Ok(())
