@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # One step of the tests; CMakeLists.txt says which there are. Status 77: skipped, and why.
-#   test.sh STEP     environment: CARGO, STAGE (an installation), WORK (target and other folders), MUSTAFAR_SOURCE_DIR
+#   test.sh STEP     environment: CARGO, STAGE and STAGE_LIB (an installation), WORK (target and other folders), MUSTAFAR_SOURCE_DIR
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$(dirname "$CARGO"):$PATH # rustc, rustdoc, rustfmt of the same toolchain
@@ -35,7 +35,7 @@ prepare() {
     "$CARGO" build --offline --workspace --bins --examples
 }
 
-# A project of somebody else, made as README.md says; then what the build says where there is no library.
+# A project of somebody else, made as README.md says; then what is said where the library is missing or too old.
 outside() {
     project=$WORK/outside
     rm -rf "$project"
@@ -52,8 +52,15 @@ outside() {
     refused "pkg-config does not find mustafar" PKG_CONFIG_PATH= PKG_CONFIG_LIBDIR="$project/old"
     refused "there is no $project/old/libmustafar.so" MUSTAFAR_LIB_DIR="$project/old"
     sed 's/MUSTAFAR_VERSION ".*"/MUSTAFAR_VERSION "0.0.9"/' "$STAGE/include/mustafar/info.h" >old/mustafar/info.h
-    refused "libmustafar 0.0.9 is too old" MUSTAFAR_LIB_DIR="$STAGE/lib" MUSTAFAR_INCLUDE_DIR="$project/old"
-    env MUSTAFAR_LIB_DIR="$STAGE/lib" "$CARGO" run --offline --quiet
+    refused "libmustafar 0.0.9 is too old" MUSTAFAR_LIB_DIR="$STAGE_LIB" MUSTAFAR_INCLUDE_DIR="$project/old"
+    env MUSTAFAR_LIB_DIR="$STAGE_LIB" "$CARGO" run --offline --quiet
+    # A program that meets an older library when it runs.
+    echo 'const char *mustafar_version(void) { return "0.0.9"; }' | cc -shared -fPIC -x c -o old/old.so -
+    if LD_PRELOAD=$project/old/old.so target/debug/outside >run.log 2>&1; then
+        echo "the program ran with a library that is too old"
+        exit 1
+    fi
+    grep -F "libmustafar 0.0.9 is older" run.log
 }
 refused() { # refused TEXT NAME=VALUE...: the build must fail, say so, and name the way out
     text=$1

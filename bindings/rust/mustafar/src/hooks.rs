@@ -24,9 +24,9 @@ type LogFunction = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
 /// Memory and log of a context. Without any: the C library's memory, and silence.
 #[derive(Default)]
 pub struct Hooks {
-    // Boxed: the library keeps the address.
-    allocator: Option<Box<Allocator>>,
-    log: Option<Box<(LogLevel, LogFunction)>>,
+    // The library keeps the addresses; unlike those of a Box they stay valid when this moves.
+    allocator: Option<Arc<Allocator>>,
+    log: Option<Arc<(LogLevel, LogFunction)>>,
 }
 
 impl Hooks {
@@ -37,21 +37,21 @@ impl Hooks {
 
     /// Memory comes from `allocator`: any `GlobalAlloc`, [`CountingAllocator`] for one.
     pub fn allocator(mut self, allocator: Allocator) -> Self {
-        self.allocator = Some(Box::new(allocator));
+        self.allocator = Some(Arc::new(allocator));
         self
     }
 
     /// Lines at or below `level` go to `log`, on the thread of the call they speak of. It must not call the library:
     /// such a call is refused with [`crate::ErrorKind::BadState`]. A panic in it is caught and dropped.
     pub fn log(mut self, level: LogLevel, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Self {
-        self.log = Some(Box::new((level, Box::new(log))));
+        self.log = Some(Arc::new((level, Box::new(log))));
         self
     }
 
     pub(crate) fn raw_allocator(&self) -> Option<sys::mustafar_allocator> {
-        self.allocator.as_deref().map(|allocator| {
+        self.allocator.as_ref().map(|allocator| {
             sized!(mustafar_allocator {
-                user: allocator as *const Allocator as *mut c_void,
+                user: Arc::as_ptr(allocator) as *mut c_void,
                 allocate: Some(allocate),
                 release: Some(release),
             })
@@ -59,10 +59,10 @@ impl Hooks {
     }
 
     pub(crate) fn raw_log(&self) -> Option<sys::mustafar_log_hook> {
-        self.log.as_deref().map(|log| {
+        self.log.as_ref().map(|log| {
             sized!(mustafar_log_hook {
                 level: log.0.code(),
-                user: log as *const (LogLevel, LogFunction) as *mut c_void,
+                user: Arc::as_ptr(log) as *mut c_void,
                 write: Some(write_log),
             })
         })
@@ -206,6 +206,7 @@ mod tests {
         let counting = Arc::new(CountingAllocator::new());
         let hooks = Hooks::new().allocator(counting.clone());
         let raw = hooks.raw_allocator().unwrap();
+        let _moved = hooks; // as into a context
         let (allocate, release) = (raw.allocate.unwrap(), raw.release.unwrap());
         counting.fail_after(Some(2));
         // SAFETY: what the library does.
@@ -233,7 +234,8 @@ mod tests {
             copy.lock().unwrap().push((level, text.to_owned()));
         });
         let raw = hooks.raw_log().unwrap();
-        // SAFETY: what the library does.
+        let _moved = hooks; // as into a context
+                            // SAFETY: what the library does.
         unsafe {
             raw.write.unwrap()(raw.user, 2, b"line\0".as_ptr().cast());
             raw.write.unwrap()(raw.user, 99, b"finer\0".as_ptr().cast());
