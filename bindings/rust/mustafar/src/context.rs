@@ -144,11 +144,12 @@ fn refuse_older_library() -> Result<()> {
     let release = crate::version().split('-').next().unwrap_or("");
     let loaded: Vec<u32> = release.split('.').map(|part| part.parse().unwrap_or(0)).collect();
     if loaded.as_slice() < made_for.as_slice() {
-        let text = format!(
-            "mustafar: libmustafar {} is older than {:?}, for which this crate was made",
-            release, made_for
+        let [major, minor, patch] = made_for;
+        let message = format!(
+            "mustafar: libmustafar {} is older than {}.{}.{}, for which this crate was made; look into LD_LIBRARY_PATH",
+            release, major, minor, patch
         );
-        return Err(Error::new(sys::MUSTAFAR_UNSUPPORTED, text));
+        return Err(Error::new(sys::MUSTAFAR_UNSUPPORTED, message));
     }
     Ok(())
 }
