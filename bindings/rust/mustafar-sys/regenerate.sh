@@ -20,7 +20,7 @@ trap 'rm -f "$new"' EXIT
     echo '// SPDX-License-Identifier: Apache-2.0'
     echo '// Written by regenerate.sh from capi/include/mustafar/mustafar.h. Do not edit.'
     bindgen --no-layout-tests --no-doc-comments --no-prepend-enum-name --default-enum-style consts \
-        --disable-header-comment --size_t-is-usize \
+        --disable-header-comment --size_t-is-usize --rustfmt-configuration-file "$PWD/../rustfmt.toml" \
         --allowlist-function 'mustafar_.*' --allowlist-type 'mustafar_.*' \
         --allowlist-var 'MUSTAFAR_.*' ../../../capi/include/mustafar/mustafar.h -- -std=c11
 } >"$new"
