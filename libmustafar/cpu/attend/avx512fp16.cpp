@@ -93,17 +93,19 @@ struct F16 {
     struct CodeValues {
         Vec scale, zero;
         __m512i table;
-        MUSTAFAR_INLINE Vec at(const std::byte* codes, std::size_t i) const {
-            if constexpr (Bits == 8) { return fma(from_codes(codes_at<8>(codes, i)), scale, zero); }
-            return from_f16(_mm512_permutexvar_epi16(spread_at<Bits>(codes, i), table));
+        MUSTAFAR_INLINE Vec at(const std::byte* packed, std::size_t i) const {
+            if constexpr (Bits == 8) {
+                return fma(from_codes(codes_at<8>(packed, i)), scale, zero);
+            }
+            return from_f16(_mm512_permutexvar_epi16(spread_at<Bits>(packed, i), table));
         }
     };
     template <int Bits>
     static MUSTAFAR_INLINE CodeValues<Bits> code_values(Vec scale, Vec zero) {
         CodeValues<Bits> values{scale, zero, {}};
         if constexpr (Bits < 8) {
-            alignas(64) static constexpr CodeTable<Bits> codes{};
-            values.table = _mm512_castph_si512(fma(from_codes(load_words(codes.at)), scale, zero));
+            alignas(64) static constexpr CodeTable<Bits> all{};
+            values.table = _mm512_castph_si512(fma(from_codes(load_words(all.at)), scale, zero));
         }
         return values;
     }

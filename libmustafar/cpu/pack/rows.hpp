@@ -29,9 +29,13 @@ MUSTAFAR_INLINE typename L::Floats values_at(const PackArgs& args, std::size_t r
     return x;
 }
 
-MUSTAFAR_INLINE float f16_value(U32 half) { return _cvtsh_ss(static_cast<U16>(half)); }
+MUSTAFAR_INLINE float f16_value(U32 half) {
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(half))));
+}
 MUSTAFAR_INLINE U32 f16_bits(float x) {
-    return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m128i halves =
+        _mm_cvtps_ph(_mm_set_ss(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return static_cast<U32>(_mm_cvtsi128_si32(halves)) & 0xFFFFU;
 }
 
 struct Affine {
