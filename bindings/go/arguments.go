@@ -30,8 +30,8 @@ func (a *arguments) number(name string, value int) C.uint32_t {
 	return C.uint32_t(value)
 }
 
-// tensor takes one that may be absent, required one that may not.
-func (a *arguments) tensor(name string, t *Tensor) C.mustafar_go_view {
+// tensor takes one that may be absent.
+func (a *arguments) tensor(name string, t *Tensor) *C.mustafar_go_view {
 	view, wrong := t.flat()
 	if wrong != "" {
 		a.refuse("%s %s", name, wrong)

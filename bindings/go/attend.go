@@ -64,9 +64,11 @@ func Attend(caches []*Cache, layer int, q Tensor, options AttendOptions, out Att
 			many[i] = C.uintptr_t(uintptr(unsafe.Pointer(cache.raw)))
 		}
 	}
-	result := C.mustafar_go_attend(caches[0].raw, firstOf(many), C.size_t(len(caches)), l, qView, sinks, told,
-		outView, lse, weights, dropped)
-	return failure(&result)
+	e := takeError()
+	defer giveError(e)
+	status := C.mustafar_go_attend(caches[0].raw, firstOf(many), C.size_t(len(caches)), l, *qView, *sinks, told,
+		*outView, *lse, *weights, *dropped, e)
+	return failureOf(status, e)
 }
 
 // useAll lets a call use all caches, or none: it returns those that doneAll is to give back.
@@ -143,6 +145,6 @@ func Merge(context *Context, outA, lseA, outB, lseB, out, lse Tensor) error {
 		return err
 	}
 	defer context.done()
-	result := C.mustafar_go_merge(context.raw, viewOutA, viewLseA, viewOutB, viewLseB, viewOut, viewLse)
+	result := C.mustafar_go_merge(context.raw, *viewOutA, *viewLseA, *viewOutB, *viewLseB, *viewOut, *viewLse)
 	return failure(&result)
 }

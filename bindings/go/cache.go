@@ -49,8 +49,8 @@ func (c *Cache) Close() error {
 	if c == nil || c.core == nil { // never made
 		return nil
 	}
-	if !c.mutex.TryLock() {
-		return stateError("mustafar_cache_destroy", "cache is used by another goroutine", ErrBusy)
+	if err := c.acquireAlone("mustafar_cache_destroy", "cache"); err != nil {
+		return unlessClosed(err)
 	}
 	defer c.core.log.deliver()
 	defer c.releaseAlone()
@@ -126,8 +126,9 @@ func (c *Cache) Append(layer int, k, v Tensor, flags ...AppendFlags) error {
 		return err
 	}
 	defer c.changed()
-	result := C.mustafar_go_cache_append(c.raw, l, kView, vView, all)
-	return failure(&result)
+	e := takeError()
+	defer giveError(e)
+	return failureOf(C.mustafar_go_cache_append(c.raw, l, *kView, *vView, all, e), e)
 }
 
 // Commit makes the tentative tokens of a layer (or All) committed and packs what leaves the window.
@@ -181,7 +182,7 @@ func (c *Cache) Prune(layer, kvHead int, side Side, begin, end int, options Prun
 		return err
 	}
 	defer c.changed()
-	result := C.mustafar_go_cache_prune(c.raw, l, h, s, from, to, told, channels, tokens, mask)
+	result := C.mustafar_go_cache_prune(c.raw, l, h, s, from, to, told, *channels, *tokens, *mask)
 	return failure(&result)
 }
 

@@ -86,7 +86,7 @@ func (c *Cache) Export(layer, kvHead int, side Side, begin, end int) (values []f
 	}
 	values, bitmaps = make([]float32, (end-begin)*d), make([]uint8, (end-begin)*d/8)
 	out := F32(values, end-begin, d)
-	result := C.mustafar_go_cache_export(c.raw, l, h, s, from, to, a.tensor("out_values", &out), bytesPointer(bitmaps))
+	result := C.mustafar_go_cache_export(c.raw, l, h, s, from, to, *a.tensor("out_values", &out), bytesPointer(bitmaps))
 	if err := failure(&result); err != nil {
 		return nil, nil, err
 	}

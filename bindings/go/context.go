@@ -107,8 +107,8 @@ func (c *Context) Close() error {
 	if c == nil || c.core == nil { // never made
 		return nil
 	}
-	if !c.mutex.TryLock() {
-		return stateError("mustafar_context_destroy", "context is used by another goroutine", ErrBusy)
+	if err := c.acquireAlone("mustafar_context_destroy", "context"); err != nil {
+		return unlessClosed(err)
 	}
 	defer c.core.log.deliver()
 	defer c.releaseAlone()

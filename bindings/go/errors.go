@@ -8,6 +8,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 )
 
@@ -67,6 +68,21 @@ func failure(e *C.mustafar_error) error {
 	if e.code == C.MUSTAFAR_OK {
 		return nil
 	}
+	return newError(e)
+}
+
+// Room for the errors of the calls that are made for every token: nobody else has it while a call runs.
+var errorRoom = sync.Pool{New: func() any { return new(C.mustafar_error) }}
+
+func takeError() *C.mustafar_error  { return errorRoom.Get().(*C.mustafar_error) }
+func giveError(e *C.mustafar_error) { errorRoom.Put(e) }
+
+// failureOf is failure where e says nothing unless the status does.
+func failureOf(status C.mustafar_status, e *C.mustafar_error) error {
+	if status == C.MUSTAFAR_OK {
+		return nil
+	}
+	e.code = status
 	return newError(e)
 }
 

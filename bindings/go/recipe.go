@@ -37,8 +37,8 @@ func (r *Recipe) Close() error {
 	if r == nil {
 		return nil
 	}
-	if !r.mutex.TryLock() {
-		return stateError("mustafar_recipe_destroy", "recipe is used by another goroutine", ErrBusy)
+	if err := r.acquireAlone("mustafar_recipe_destroy", "recipe"); err != nil {
+		return unlessClosed(err)
 	}
 	defer r.releaseAlone()
 	C.mustafar_recipe_destroy(r.raw) // accepts NULL

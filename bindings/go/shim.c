@@ -135,13 +135,12 @@ mustafar_go_cache mustafar_go_cache_fork(const mustafar_cache *cache)
     return result;
 }
 
-mustafar_error mustafar_go_cache_append(mustafar_cache *cache, uint32_t layer, mustafar_go_view k, mustafar_go_view v,
-                                        uint32_t flags)
+mustafar_status mustafar_go_cache_append(mustafar_cache *cache, uint32_t layer, mustafar_go_view k, mustafar_go_view v,
+                                         uint32_t flags, mustafar_error *error)
 {
-    mustafar_error error = MUSTAFAR_ERROR_INIT;
     mustafar_tensor views[2];
-    CALL(error, mustafar_cache_append(cache, layer, tensor(&k, &views[0]), tensor(&v, &views[1]), flags, &error));
-    return error;
+    error->struct_size = sizeof *error;
+    return mustafar_cache_append(cache, layer, tensor(&k, &views[0]), tensor(&v, &views[1]), flags, error);
 }
 
 mustafar_error mustafar_go_cache_commit(mustafar_cache *cache, uint32_t layer)
@@ -266,19 +265,18 @@ mustafar_go_cache_stats mustafar_go_cache_get_stats(const mustafar_cache *cache)
 
 /* ---- attention ---------------------------------------------------------------------------------- */
 
-mustafar_error mustafar_go_attend(const mustafar_cache *one, const uintptr_t *many, size_t count, uint32_t layer,
-                                  mustafar_go_view q, mustafar_go_view sinks, mustafar_attend_options options,
-                                  mustafar_go_view out, mustafar_go_view lse, mustafar_go_view weights,
-                                  mustafar_go_view dropped)
+mustafar_status mustafar_go_attend(const mustafar_cache *one, const uintptr_t *many, size_t count, uint32_t layer,
+                                   mustafar_go_view q, mustafar_go_view sinks, mustafar_attend_options options,
+                                   mustafar_go_view out, mustafar_go_view lse, mustafar_go_view weights,
+                                   mustafar_go_view dropped, mustafar_error *error)
 {
-    mustafar_error error = MUSTAFAR_ERROR_INIT;
     mustafar_tensor views[6];
     const mustafar_cache *const *caches = many != NULL ? (const mustafar_cache *const *)many : &one;
     options.struct_size = sizeof options;
-    CALL(error, mustafar_attend(caches, count, layer, tensor(&q, &views[0]), tensor(&sinks, &views[1]), &options,
-                                tensor(&out, &views[2]), tensor(&lse, &views[3]), tensor(&weights, &views[4]),
-                                tensor(&dropped, &views[5]), &error));
-    return error;
+    error->struct_size = sizeof *error;
+    return mustafar_attend(caches, count, layer, tensor(&q, &views[0]), tensor(&sinks, &views[1]), &options,
+                           tensor(&out, &views[2]), tensor(&lse, &views[3]), tensor(&weights, &views[4]),
+                           tensor(&dropped, &views[5]), error);
 }
 
 mustafar_error mustafar_go_merge(mustafar_context *context, mustafar_go_view out_a, mustafar_go_view lse_a,

@@ -31,10 +31,11 @@ func (d DType) String() string { return C.GoString(C.mustafar_dtype_name(C.musta
 // allows that. It borrows the slice, which must not change while a call reads it. A shape that leaves the
 // slice is told by the call that gets the tensor.
 type Tensor struct {
-	view     C.mustafar_go_view // data: the start of the slice
-	elements int                // of the slice
-	first    int                // element of the slice that is element 0 of the view
-	wrong    string
+	view          C.mustafar_go_view
+	before, after int    // elements of the slice in front of the first one of the view, and from it on
+	contiguous    bool   // strides are those of a plain array, whose product fits
+	size          int64  // elements of the view, where it is contiguous
+	wrong         string // what every call is to answer
 }
 
 // F32 is a contiguous view of data in the given shape.
@@ -67,7 +68,7 @@ func U8(data []uint8, shape ...int) Tensor {
 }
 
 func newTensor(data unsafe.Pointer, elements int, dtype DType, shape []int) Tensor {
-	t := Tensor{elements: elements}
+	t := Tensor{after: elements}
 	t.view.data = (*C.char)(data)
 	t.view.dtype = C.int32_t(dtype)
 	if len(shape) == 0 || len(shape) > MaxDims {
@@ -75,12 +76,14 @@ func newTensor(data unsafe.Pointer, elements int, dtype DType, shape []int) Tens
 		return t
 	}
 	t.view.ndim = C.uint32_t(len(shape))
-	stride := int64(1)
+	size, fits := int64(1), true
 	for i := len(shape) - 1; i >= 0; i-- {
-		t.view.shape[i] = C.int64_t(shape[i])
-		t.view.strides[i] = C.int64_t(stride)
-		stride *= int64(shape[i]) // where this wraps, flat() sees that the inner dimensions reach too far
+		t.view.shape[i], t.view.strides[i] = C.int64_t(shape[i]), C.int64_t(size)
+		high, low := bits.Mul64(uint64(size), uint64(shape[i]))
+		fits = fits && high == 0 && low < farthest && shape[i] > 0
+		size = int64(low)
 	}
+	t.contiguous, t.size = fits, size
 	return t
 }
 
@@ -94,48 +97,20 @@ func (t Tensor) Strided(strides ...int) Tensor {
 	for i, stride := range strides {
 		t.view.strides[i] = C.int64_t(stride)
 	}
+	t.contiguous = false
 	return t
 }
 
-// From returns the view with element `first` of its slice as its own first element.
-func (t Tensor) From(first int) Tensor {
-	t.first = first
+// From returns the view with its first element moved on by so many elements of the slice, or back.
+func (t Tensor) From(elements int) Tensor {
+	if elements < -t.before || elements >= t.after {
+		t.wrong = "begins outside its slice"
+		return t
+	}
+	t.before += elements
+	t.after -= elements
+	t.view.data = (*C.char)(unsafe.Add(unsafe.Pointer(t.view.data), elements*width(DType(t.view.dtype))))
 	return t
-}
-
-// absent reports whether this is the zero Tensor.
-func (t *Tensor) absent() bool { return t.view.ndim == 0 && t.wrong == "" }
-
-// flat is what C gets, once every element that it may touch is known to be in the slice. What else may be
-// wrong with a tensor is the library's to say.
-func (t *Tensor) flat() (view C.mustafar_go_view, wrong string) {
-	view = t.view
-	if t.wrong != "" {
-		return view, t.wrong
-	}
-	lowest, highest := int64(t.first), int64(t.first)
-	for i := 0; i < int(view.ndim); i++ {
-		extent := int64(view.shape[i])
-		if extent <= 0 { // nothing is touched: 0 has no elements, less is refused
-			view.data = nil
-			return view, ""
-		}
-		reach, ok := product(extent-1, int64(view.strides[i]))
-		if !ok || lowest < -farthest || highest > farthest {
-			return view, "is larger than 64 bits can address"
-		}
-		if reach < 0 {
-			lowest += reach
-		} else {
-			highest += reach
-		}
-	}
-	if lowest < 0 || highest >= int64(t.elements) {
-		return view, fmt.Sprintf("leaves its slice: it reaches elements %d..%d of %d; give more data or another shape",
-			lowest, highest, t.elements)
-	}
-	view.data = (*C.char)(unsafe.Add(unsafe.Pointer(view.data), t.first*width(DType(view.dtype))))
-	return view, ""
 }
 
 // width is the size of an element in bytes.
@@ -149,7 +124,44 @@ func width(dtype DType) int {
 	return 4
 }
 
+// flat is what C gets, once every element that it may touch is known to be in the slice. What else may be
+// wrong with a tensor is the library's to say.
+func (t *Tensor) flat() (view *C.mustafar_go_view, wrong string) {
+	if t.wrong == "" && (t.view.ndim == 0 || t.contiguous && t.size <= int64(t.after)) {
+		return &t.view, ""
+	}
+	return t.flatSlowly()
+}
+
 const farthest = math.MaxInt64 / 16
+
+func (t *Tensor) flatSlowly() (*C.mustafar_go_view, string) {
+	if t.wrong != "" {
+		return &t.view, t.wrong
+	}
+	lowest, highest := int64(0), int64(0)
+	for i := 0; i < int(t.view.ndim); i++ {
+		extent := int64(t.view.shape[i])
+		if extent <= 0 { // nothing is touched: 0 has no elements, less is refused
+			t.view.data = nil
+			return &t.view, ""
+		}
+		reach, ok := product(extent-1, int64(t.view.strides[i]))
+		if !ok || lowest < -farthest || highest > farthest {
+			return &t.view, "is larger than 64 bits can address"
+		}
+		if reach < 0 {
+			lowest += reach
+		} else {
+			highest += reach
+		}
+	}
+	if lowest < -int64(t.before) || highest >= int64(t.after) {
+		return &t.view, fmt.Sprintf("leaves its slice: from its first element it reaches %d..%d, there are %d..%d; "+
+			"give more data or another shape", lowest, highest, -t.before, t.after-1)
+	}
+	return &t.view, ""
+}
 
 // product multiplies a count with a stride; false where that does not fit.
 func product(count, stride int64) (int64, bool) {
