@@ -208,7 +208,7 @@ func TestLog(t *testing.T) {
 	var lines []string
 	recipe := parsed(t, "lean")
 	context := newTestContext(t, ContextOptions{LogLevel: LogTrace, Log: func(level LogLevel, text string) {
-		if err := recipe.Close(); err != nil { // the library may be used
+		if _, err := recipe.Window(small, 0, 0); err != nil { // the library may be used
 			t.Error(err)
 		}
 		lines = append(lines, text)
