@@ -4,8 +4,7 @@
 
 #include <stdlib.h> /* aligned_alloc */
 
-mustafar_go_counts *mustafar_go_counts_create(void)
-{
+mustafar_go_counts *mustafar_go_counts_create(void) {
     mustafar_go_counts *counts = calloc(1, sizeof *counts);
     if (counts != NULL) counts->fail_after = -1;
     return counts;
@@ -13,8 +12,7 @@ mustafar_go_counts *mustafar_go_counts_create(void)
 
 void mustafar_go_counts_destroy(mustafar_go_counts *counts) { free(counts); }
 
-mustafar_go_counts mustafar_go_counts_read(mustafar_go_counts *counts)
-{
+mustafar_go_counts mustafar_go_counts_read(mustafar_go_counts *counts) {
     mustafar_go_counts result;
     result.live_bytes = __atomic_load_n(&counts->live_bytes, __ATOMIC_RELAXED);
     result.live_blocks = __atomic_load_n(&counts->live_blocks, __ATOMIC_RELAXED);
@@ -23,13 +21,11 @@ mustafar_go_counts mustafar_go_counts_read(mustafar_go_counts *counts)
     return result;
 }
 
-void mustafar_go_counts_fail_after(mustafar_go_counts *counts, int64_t allocations)
-{
+void mustafar_go_counts_fail_after(mustafar_go_counts *counts, int64_t allocations) {
     __atomic_store_n(&counts->fail_after, allocations, __ATOMIC_RELAXED);
 }
 
-void *mustafar_go_counted_allocate(void *user, size_t bytes, size_t alignment)
-{
+void *mustafar_go_counted_allocate(void *user, size_t bytes, size_t alignment) {
     mustafar_go_counts *counts = user;
     const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void *data;
@@ -46,8 +42,7 @@ void *mustafar_go_counted_allocate(void *user, size_t bytes, size_t alignment)
     return data;
 }
 
-void mustafar_go_counted_release(void *user, void *data, size_t bytes, size_t alignment)
-{
+void mustafar_go_counted_release(void *user, void *data, size_t bytes, size_t alignment) {
     mustafar_go_counts *counts = user;
     (void)alignment;
     __atomic_fetch_sub(&counts->live_bytes, (int64_t)bytes, __ATOMIC_RELAXED);
