@@ -54,6 +54,17 @@ for pair in "${compilers[@]}"; do
     done
 done
 
+# The C++ wrapper, by those who have C++20.
+for pair in "${compilers[@]}"; do
+    for header in "$include"/mustafar/*.hpp; do
+        header=$(basename "$header")
+        compiles "$include" "${pair#*,}" c++ c++20 "$header" "$header"
+        report $? "$header twice, ${pair#*,} -std=c++20: $(head -3 "$work/log")"
+        compiles "$include" "${pair#*,}" c++ c++20 "${headers[@]}" "$header"
+        report $? "$header behind all others, ${pair#*,} -std=c++20: $(head -3 "$work/log")"
+    done
+done
+
 for header in "${headers[@]}"; do
     ! LC_ALL=C grep -n '[^ -~]' "$include/mustafar/$header" >"$work/log"
     report $? "$header holds tabs or bytes beyond ASCII: $(head -1 "$work/log")"
@@ -66,6 +77,11 @@ for header in "${headers[@]}"; do
     *) grep -q "^#include \"$header\"" "$include/mustafar/mustafar.h"
        report $? "mustafar.h does not include $header" ;;
     esac
+done
+
+for header in "$include"/mustafar/*.hpp; do
+    ! LC_ALL=C grep -n '[^ -~]' "$header" >"$work/log"
+    report $? "$header holds tabs or bytes beyond ASCII: $(head -1 "$work/log")"
 done
 
 echo "$passed passed, $failed failed"
