@@ -44,7 +44,8 @@ struct PruneOptions {
 
 class Cache {
   public:
-    Cache(const Context& context, const Geometry& geometry, const Recipe& recipe, const CacheOptions& options) {
+    Cache(const Context& context, const Geometry& geometry, const Recipe& recipe,
+          const CacheOptions& options) {
         const auto shape = geometry.raw();
         const auto limits = options.raw();
         adopt([&](auto** out, auto* error) {
@@ -54,25 +55,29 @@ class Cache {
 
     // `read(std::span<std::byte>)` returns how many bytes it gave, 0 at the end.
     template <class Read>
-        requires std::is_invocable_r_v<std::size_t, Read&, std::span<std::byte>>
+    requires std::is_invocable_r_v<std::size_t, Read&, std::span<std::byte>>
     Cache(const Context& context, Read&& read, const LoadOptions& options = {}) {
         Stream<std::remove_reference_t<Read>> stream{&read, nullptr};
-        const mustafar_read_fn some = [](void* user, void* data, std::size_t bytes, std::size_t* got) {
+        const mustafar_read_fn some = [](void* user, void* data, std::size_t bytes,
+                                         std::size_t* got) {
             return static_cast<decltype(stream)*>(user)->serve([&](auto& function) {
                 *got = function(std::span(static_cast<std::byte*>(data), bytes));
             });
         };
         load(options, [&](auto* shape, auto* model, auto* limits, auto** out, auto* error) {
-            const auto status = mustafar_cache_load(context.get(), shape, recipe_of(options), model, limits, some, &stream, out, error);
+            const auto status = mustafar_cache_load(context.get(), shape, recipe_of(options), model,
+                                                    limits, some, &stream, out, error);
             stream.rethrow();
             return status;
         });
     }
 
-    static Cache load_file(const Context& context, const std::string& path, const LoadOptions& options = {}) {
+    static Cache load_file(const Context& context, const std::string& path,
+                           const LoadOptions& options = {}) {
         Cache made;
         made.load(options, [&](auto* shape, auto* model, auto* limits, auto** out, auto* error) {
-            return mustafar_cache_load_file(context.get(), shape, recipe_of(options), model, limits, path.c_str(), out, error);
+            return mustafar_cache_load_file(context.get(), shape, recipe_of(options), model, limits,
+                                            path.c_str(), out, error);
         });
         return made;
     }
@@ -89,34 +94,43 @@ class Cache {
     // ---- change
 
     void append(std::uint32_t layer, const Input& k, const Input& v, std::uint32_t flags = 0) {
-        detail::check([&](auto* error) { return mustafar_cache_append(get(), layer, k.get(), v.get(), flags, error); });
+        detail::check([&](auto* error) {
+            return mustafar_cache_append(get(), layer, k.get(), v.get(), flags, error);
+        });
     }
     void commit(std::uint32_t layer = MUSTAFAR_ALL) {
         detail::check([&](auto* error) { return mustafar_cache_commit(get(), layer, error); });
     }
-    void prune(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t side, std::uint32_t begin, std::uint32_t end,
-               const PruneOptions& options = {}) {
-        const mustafar_prune_options raw = {sizeof(raw), options.method, options.keep, options.of, options.threshold, 0};
+    void prune(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t side, std::uint32_t begin,
+               std::uint32_t end, const PruneOptions& options = {}) {
+        const mustafar_prune_options raw = {sizeof(raw), options.method,    options.keep,
+                                            options.of,  options.threshold, 0};
         detail::check([&](auto* error) {
-            return mustafar_cache_prune(get(), layer, kv_head, side, begin, end, &raw, options.channel_weights.get(),
-                                        options.token_weights.get(), options.mask.get(), error);
+            return mustafar_cache_prune(get(), layer, kv_head, side, begin, end, &raw,
+                                        options.channel_weights.get(), options.token_weights.get(),
+                                        options.mask.get(), error);
         });
     }
     void compress(std::uint32_t layer = MUSTAFAR_ALL) {
         detail::check([&](auto* error) { return mustafar_cache_compress(get(), layer, error); });
     }
-    void evict(std::uint32_t layer, std::uint32_t kv_head, std::span<const std::int32_t> positions, std::uint32_t flags = 0) {
+    void evict(std::uint32_t layer, std::uint32_t kv_head, std::span<const std::int32_t> positions,
+               std::uint32_t flags = 0) {
         detail::check([&](auto* error) {
-            return mustafar_cache_evict(get(), layer, kv_head, positions.data(), positions.size(), flags, error);
+            return mustafar_cache_evict(get(), layer, kv_head, positions.data(), positions.size(),
+                                        flags, error);
         });
     }
-    void evict_scores(std::uint32_t layer, std::uint32_t kv_head, std::span<const float> scores, std::uint32_t budget = 0) {
+    void evict_scores(std::uint32_t layer, std::uint32_t kv_head, std::span<const float> scores,
+                      std::uint32_t budget = 0) {
         detail::check([&](auto* error) {
-            return mustafar_cache_evict_scores(get(), layer, kv_head, scores.data(), scores.size(), budget, error);
+            return mustafar_cache_evict_scores(get(), layer, kv_head, scores.data(), scores.size(),
+                                               budget, error);
         });
     }
     void truncate(std::uint32_t length, std::uint32_t flags = 0) {
-        detail::check([&](auto* error) { return mustafar_cache_truncate(get(), length, flags, error); });
+        detail::check(
+            [&](auto* error) { return mustafar_cache_truncate(get(), length, flags, error); });
     }
     void reset() {
         detail::check([&](auto* error) { return mustafar_cache_reset(get(), error); });
@@ -126,21 +140,27 @@ class Cache {
 
     Length length(std::uint32_t layer = 0) const {
         Length out{};
-        detail::check([&](auto* error) { return mustafar_cache_length(get(), layer, &out.committed, &out.tentative, error); });
+        detail::check([&](auto* error) {
+            return mustafar_cache_length(get(), layer, &out.committed, &out.tentative, error);
+        });
         return out;
     }
     Rows rows(std::uint32_t layer, std::uint32_t kv_head) const {
         Rows out{};
-        detail::check([&](auto* error) { return mustafar_cache_rows(get(), layer, kv_head, &out.rows, &out.body, error); });
+        detail::check([&](auto* error) {
+            return mustafar_cache_rows(get(), layer, kv_head, &out.rows, &out.body, error);
+        });
         return out;
     }
     std::vector<std::int32_t> positions(std::uint32_t layer, std::uint32_t kv_head) const {
         std::vector<std::int32_t> out(rows(layer, kv_head).rows);
-        detail::check([&](auto* error) { return mustafar_cache_positions(get(), layer, kv_head, out.data(), out.size(), error); });
+        detail::check([&](auto* error) {
+            return mustafar_cache_positions(get(), layer, kv_head, out.data(), out.size(), error);
+        });
         return out;
     }
-    Exported export_rows(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t side, std::uint32_t begin,
-                         std::uint32_t end) const {
+    Exported export_rows(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t side,
+                         std::uint32_t begin, std::uint32_t end) const {
         if (begin > end || end > rows(layer, kv_head).rows) { // before memory of that size is taken
             detail::refuse("mustafar_cache_export: begin, end leave the rows of the head");
         }
@@ -151,7 +171,8 @@ class Cache {
                      std::vector<std::uint8_t>(static_cast<std::size_t>(count * d / 8))};
         const Output values = f32(out.values, {count, d});
         detail::check([&](auto* error) {
-            return mustafar_cache_export(get(), layer, kv_head, side, begin, end, values.get(), out.bitmaps.data(), error);
+            return mustafar_cache_export(get(), layer, kv_head, side, begin, end, values.get(),
+                                         out.bitmaps.data(), error);
         });
         return out;
     }
@@ -159,12 +180,16 @@ class Cache {
         auto geometry = detail::sized<mustafar_geometry>();
         auto options = detail::sized<mustafar_cache_options>();
         const char* recipe = "";
-        detail::check([&](auto* error) { return mustafar_cache_describe(get(), &geometry, &options, &recipe, error); });
+        detail::check([&](auto* error) {
+            return mustafar_cache_describe(get(), &geometry, &options, &recipe, error);
+        });
         return {geometry, options, recipe};
     }
-    mustafar_bytes bytes(std::uint32_t layer = MUSTAFAR_ALL, std::uint32_t kv_head = MUSTAFAR_ALL) const {
+    mustafar_bytes bytes(std::uint32_t layer = MUSTAFAR_ALL,
+                         std::uint32_t kv_head = MUSTAFAR_ALL) const {
         auto out = detail::sized<mustafar_bytes>();
-        detail::check([&](auto* error) { return mustafar_cache_bytes(get(), layer, kv_head, &out, error); });
+        detail::check(
+            [&](auto* error) { return mustafar_cache_bytes(get(), layer, kv_head, &out, error); });
         return out;
     }
     mustafar_cache_stats stats() const {
@@ -176,12 +201,13 @@ class Cache {
     // ---- save: `write(std::span<const std::byte>)` takes all it is given, or throws
 
     template <class Write>
-        requires std::is_invocable_v<Write&, std::span<const std::byte>>
+    requires std::is_invocable_v<Write&, std::span<const std::byte>>
     void save(const std::string& model_id, Write&& write) const {
         Stream<std::remove_reference_t<Write>> stream{&write, nullptr};
         const mustafar_write_fn all = [](void* user, const void* data, std::size_t bytes) {
-            return static_cast<decltype(stream)*>(user)->serve(
-                [&](auto& function) { function(std::span(static_cast<const std::byte*>(data), bytes)); });
+            return static_cast<decltype(stream)*>(user)->serve([&](auto& function) {
+                function(std::span(static_cast<const std::byte*>(data), bytes));
+            });
         };
         detail::check([&](auto* error) {
             const auto status = mustafar_cache_save(get(), model_id.c_str(), all, &stream, error);
@@ -190,7 +216,9 @@ class Cache {
         });
     }
     void save_file(const std::string& model_id, const std::string& path) const {
-        detail::check([&](auto* error) { return mustafar_cache_save_file(get(), model_id.c_str(), path.c_str(), error); });
+        detail::check([&](auto* error) {
+            return mustafar_cache_save_file(get(), model_id.c_str(), path.c_str(), error);
+        });
     }
 
   private:
@@ -232,7 +260,8 @@ class Cache {
         const auto shape = options.geometry.value_or(Geometry{}).raw();
         const auto limits = options.options.value_or(CacheOptions{}).raw();
         adopt([&](auto** out, auto* error) {
-            return call(options.geometry ? &shape : nullptr, options.model_id ? options.model_id->c_str() : nullptr,
+            return call(options.geometry ? &shape : nullptr,
+                        options.model_id ? options.model_id->c_str() : nullptr,
                         options.options ? &limits : nullptr, out, error);
         });
     }
@@ -251,8 +280,8 @@ struct AttendOptions {
     Output lse = {}, weights = {}, dropped = {}; // further results
 };
 
-inline void attend(std::span<const Cache* const> caches, std::uint32_t layer, const Input& q, const Output& out,
-                   const AttendOptions& options = {}) {
+inline void attend(std::span<const Cache* const> caches, std::uint32_t layer, const Input& q,
+                   const Output& out, const AttendOptions& options = {}) {
     auto raw = detail::sized<mustafar_attend_options>();
     raw.flags = options.q_position ? MUSTAFAR_ATTEND_AT : 0U;
     raw.q_position = options.q_position.value_or(0);
@@ -262,8 +291,9 @@ inline void attend(std::span<const Cache* const> caches, std::uint32_t layer, co
     raw.drop_mass = options.drop_mass;
     const auto call = [&](const mustafar_cache* const* handles) {
         detail::check([&](auto* error) {
-            return mustafar_attend(handles, caches.size(), layer, q.get(), options.sinks.get(), &raw, out.get(),
-                                   options.lse.get(), options.weights.get(), options.dropped.get(), error);
+            return mustafar_attend(handles, caches.size(), layer, q.get(), options.sinks.get(),
+                                   &raw, out.get(), options.lse.get(), options.weights.get(),
+                                   options.dropped.get(), error);
         });
     };
     if (caches.size() == 1 && caches[0] != nullptr) { // no allocation for one
@@ -271,19 +301,22 @@ inline void attend(std::span<const Cache* const> caches, std::uint32_t layer, co
         return call(&one);
     }
     std::vector<const mustafar_cache*> handles;
-    for (const Cache* cache : caches) { handles.push_back(cache != nullptr ? cache->get() : nullptr); }
+    for (const Cache* cache : caches) {
+        handles.push_back(cache != nullptr ? cache->get() : nullptr);
+    }
     call(handles.data());
 }
 
-inline void attend(std::initializer_list<const Cache*> caches, std::uint32_t layer, const Input& q, const Output& out,
-                   const AttendOptions& options = {}) {
+inline void attend(std::initializer_list<const Cache*> caches, std::uint32_t layer, const Input& q,
+                   const Output& out, const AttendOptions& options = {}) {
     attend(std::span<const Cache* const>(caches.begin(), caches.size()), layer, q, out, options);
 }
 
-inline void merge(const Context& context, const Input& out_a, const Input& lse_a, const Input& out_b, const Input& lse_b,
-                  const Output& out, const Output& lse) {
+inline void merge(const Context& context, const Input& out_a, const Input& lse_a,
+                  const Input& out_b, const Input& lse_b, const Output& out, const Output& lse) {
     detail::check([&](auto* error) {
-        return mustafar_merge(context.get(), out_a.get(), lse_a.get(), out_b.get(), lse_b.get(), out.get(), lse.get(), error);
+        return mustafar_merge(context.get(), out_a.get(), lse_a.get(), out_b.get(), lse_b.get(),
+                              out.get(), lse.get(), error);
     });
 }
 

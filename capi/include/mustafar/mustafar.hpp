@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C API for C++20: handles that give themselves back, spans, one exception. Header only, so there is
-// no C++ ABI: everything below is compiled into its user. Names, order, defaults, threads and statuses are
-// those of the C headers, which are the contract; what C returns as a struct is that struct.
+// The C API for C++20: handles that give themselves back, spans, one exception. Header only, so there
+// is no C++ ABI: everything below is compiled into its user. Names, order, defaults, threads and
+// statuses are those of the C headers, which are the contract; what C returns as a struct is that
+// struct.
 //
 //     mustafar::Context context;
 //     mustafar::Cache cache(context, {.layers = 1, .q_heads = 8, .kv_heads = 2, .head_dim_k = 128},
 //                           mustafar::Recipe("lean"), {.max_tokens = 4096});
 //     cache.append(0, mustafar::f32(k, {1000, 2, 128}), mustafar::f32(v, {1000, 2, 128}));
-//     mustafar::attend({&cache}, 0, mustafar::f32(q, {1, 1, 8, 128}), mustafar::f32(out, {1, 1, 8, 128}));
+//     mustafar::attend({&cache}, 0, mustafar::f32(q, {1, 1, 8, 128}),
+//                      mustafar::f32(out, {1, 1, 8, 128}));
 //
-// Errors     every call may throw mustafar::Error, and has then changed nothing. What a reader, writer or
-//            allocation of std:: throws comes out as it is.
-// Ownership  Context, Recipe and Cache move and do not copy (Cache::fork does). One that was moved from is
-//            empty: a call on it is INVALID_ARGUMENT. Views borrow.
+// Errors     every call may throw mustafar::Error, and has then changed nothing. What a reader,
+//            writer or allocation of std:: throws comes out as it is.
+// Ownership  Context, Recipe and Cache move and do not copy (Cache::fork does). One that was moved
+//            from is empty: a call on it is INVALID_ARGUMENT. Views borrow.
 #ifndef MUSTAFAR_MUSTAFAR_HPP
 #define MUSTAFAR_MUSTAFAR_HPP
 
@@ -37,16 +39,19 @@
 #include "mustafar.h"
 
 namespace mustafar {
-inline namespace v0 { // apart from the library's own classes, where both are linked into one program
+inline namespace v0 { // apart from classes of the library's own, where both are linked statically
 
 // ---- errors ------------------------------------------------------------------------------------
 
 class Error : public std::runtime_error {
   public:
-    explicit Error(const mustafar_error& error) : std::runtime_error(error.message), error_(error) {}
+    explicit Error(const mustafar_error& error)
+        : std::runtime_error(error.message), error_(error) {}
     mustafar_status code() const noexcept { return error_.code; }
     const char* name() const noexcept { return mustafar_status_name(error_.code); }
-    std::span<const std::int64_t, 4> values() const noexcept { return error_.values; } // types.h, statuses
+    std::span<const std::int64_t, 4> values() const noexcept {
+        return error_.values;
+    } // types.h, statuses
 
   private:
     mustafar_error error_;
@@ -96,14 +101,18 @@ struct Input {
 // A tensor that is written; it may be read, too.
 struct Output : Input {};
 
-// `first`: where element 0 of the view lies in `data`; `strides` in elements, empty = contiguous. A view that
-// leaves `data` is refused here.
+// `first`: where element 0 of the view lies in `data`; `strides` in elements, empty = contiguous. A
+// view that leaves `data` is refused here.
 template <class View>
 View make_view(void* data, std::size_t elements, std::size_t width, mustafar_dtype dtype,
-               std::initializer_list<std::int64_t> shape, std::initializer_list<std::int64_t> strides,
-               std::size_t first) {
-    if (shape.size() == 0 || shape.size() > MUSTAFAR_MAX_DIMS) { detail::refuse("view: shape must have 1..4 dimensions"); }
-    if (strides.size() != 0 && strides.size() != shape.size()) { detail::refuse("view: strides must be as many as dimensions"); }
+               std::initializer_list<std::int64_t> shape,
+               std::initializer_list<std::int64_t> strides, std::size_t first) {
+    if (shape.size() == 0 || shape.size() > MUSTAFAR_MAX_DIMS) {
+        detail::refuse("view: shape must have 1..4 dimensions");
+    }
+    if (strides.size() != 0 && strides.size() != shape.size()) {
+        detail::refuse("view: strides must be as many as dimensions");
+    }
     View view;
     view.raw.dtype = dtype;
     view.raw.ndim = static_cast<std::uint32_t>(shape.size());
@@ -134,7 +143,7 @@ View make_view(void* data, std::size_t elements, std::size_t width, mustafar_dty
 
 // Views of vectors, arrays, spans: Output of what can be written, else Input.
 template <class T, std::ranges::contiguous_range Range>
-    requires std::same_as<std::ranges::range_value_t<Range>, T>
+requires std::same_as<std::ranges::range_value_t<Range>, T>
 auto view(Range&& range, mustafar_dtype dtype, std::initializer_list<std::int64_t> shape,
           std::initializer_list<std::int64_t> strides = {}, std::size_t first = 0) {
     using Element = std::remove_reference_t<std::ranges::range_reference_t<Range>>;
@@ -143,11 +152,11 @@ auto view(Range&& range, mustafar_dtype dtype, std::initializer_list<std::int64_
     return make_view<View>(data, std::ranges::size(range), sizeof(T), dtype, shape, strides, first);
 }
 
-#define MUSTAFAR_VIEW(name, type, dtype)                                                                  \
-    template <std::ranges::contiguous_range Range>                                                        \
-    auto name(Range&& range, std::initializer_list<std::int64_t> shape,                                   \
-              std::initializer_list<std::int64_t> strides = {}, std::size_t first = 0) {                  \
-        return view<type>(range, dtype, shape, strides, first);                                           \
+#define MUSTAFAR_VIEW(name, type, dtype)                                                           \
+    template <std::ranges::contiguous_range Range>                                                 \
+    auto name(Range&& range, std::initializer_list<std::int64_t> shape,                            \
+              std::initializer_list<std::int64_t> strides = {}, std::size_t first = 0) {           \
+        return view<type>(range, dtype, shape, strides, first);                                    \
     }
 MUSTAFAR_VIEW(f32, float, MUSTAFAR_F32)
 MUSTAFAR_VIEW(f16, std::uint16_t, MUSTAFAR_F16)   // bits
@@ -164,7 +173,8 @@ inline std::string_view dtype_name(mustafar_dtype dtype) { return mustafar_dtype
 
 // Every row of every dispatch table, best first.
 inline std::vector<mustafar_kernel_info> kernels() {
-    std::vector<mustafar_kernel_info> rows(mustafar_kernel_count(), detail::sized<mustafar_kernel_info>());
+    std::vector<mustafar_kernel_info> rows(mustafar_kernel_count(),
+                                           detail::sized<mustafar_kernel_info>());
     for (std::size_t i = 0; i < rows.size(); ++i) {
         detail::check([&](auto* error) { return mustafar_kernel_at(i, &rows[i], error); });
     }
@@ -189,7 +199,9 @@ class Context {
         raw.threads = options.threads;
         raw.quota_bytes = options.quota_bytes;
         raw.flags = options.refuse_ref ? MUSTAFAR_CONTEXT_REFUSE_REF : 0U;
-        if (options.backend.size() >= sizeof(raw.backend)) { detail::refuse("options.backend is longer than any name"); }
+        if (options.backend.size() >= sizeof(raw.backend)) {
+            detail::refuse("options.backend is longer than any name");
+        }
         options.backend.copy(raw.backend, sizeof(raw.backend) - 1);
         auto allocator = options.allocator;
         auto log = options.log;
@@ -197,7 +209,8 @@ class Context {
         if (log) { log->struct_size = sizeof(*log); }
         mustafar_context* made = nullptr;
         detail::check([&](auto* error) {
-            return mustafar_context_create(&raw, allocator ? &*allocator : nullptr, log ? &*log : nullptr, &made, error);
+            return mustafar_context_create(&raw, allocator ? &*allocator : nullptr,
+                                           log ? &*log : nullptr, &made, error);
         });
         handle_.reset(made);
     }
@@ -205,7 +218,8 @@ class Context {
 
     mustafar_kernel_info kernel(const std::string& op) const {
         auto out = detail::sized<mustafar_kernel_info>();
-        detail::check([&](auto* error) { return mustafar_context_kernel(get(), op.c_str(), &out, error); });
+        detail::check(
+            [&](auto* error) { return mustafar_context_kernel(get(), op.c_str(), &out, error); });
         return out;
     }
     mustafar_context_stats stats() const {
@@ -225,8 +239,14 @@ struct Geometry {
     std::uint32_t head_dim_v = 0; // 0 = head_dim_k
     mustafar_dtype dtype = MUSTAFAR_F16;
     mustafar_geometry raw() const {
-        return {sizeof(mustafar_geometry), layers, q_heads, kv_heads, head_dim_k,
-                head_dim_v != 0 ? head_dim_v : head_dim_k, dtype, 0};
+        return {sizeof(mustafar_geometry),
+                layers,
+                q_heads,
+                kv_heads,
+                head_dim_k,
+                head_dim_v != 0 ? head_dim_v : head_dim_k,
+                dtype,
+                0};
     }
 };
 
@@ -234,7 +254,8 @@ struct CacheOptions {
     std::uint32_t max_tokens = 0, reserve_tokens = 0;
     bool automatic = true; // MUSTAFAR_CACHE_AUTO
     mustafar_cache_options raw() const {
-        return {sizeof(mustafar_cache_options), max_tokens, reserve_tokens, automatic ? MUSTAFAR_CACHE_AUTO : 0U};
+        return {sizeof(mustafar_cache_options), max_tokens, reserve_tokens,
+                automatic ? MUSTAFAR_CACHE_AUTO : 0U};
     }
 };
 
@@ -246,24 +267,32 @@ class Recipe {
   public:
     explicit Recipe(std::string_view text) {
         mustafar_recipe* made = nullptr;
-        detail::check([&](auto* error) { return mustafar_recipe_parse(text.data(), text.size(), &made, error); });
+        detail::check([&](auto* error) {
+            return mustafar_recipe_parse(text.data(), text.size(), &made, error);
+        });
         handle_.reset(made);
     }
     const mustafar_recipe* get() const noexcept { return handle_.get(); }
 
     std::string_view json() const { return get() != nullptr ? mustafar_recipe_json(get()) : ""; }
-    std::string_view digest() const { return get() != nullptr ? mustafar_recipe_digest(get()) : ""; }
-    mustafar_side_info side(const Geometry& geometry, std::uint32_t layer, std::uint32_t kv_head, std::uint32_t side) const {
+    std::string_view digest() const {
+        return get() != nullptr ? mustafar_recipe_digest(get()) : "";
+    }
+    mustafar_side_info side(const Geometry& geometry, std::uint32_t layer, std::uint32_t kv_head,
+                            std::uint32_t side) const {
         auto out = detail::sized<mustafar_side_info>();
         const auto shape = geometry.raw();
-        detail::check([&](auto* error) { return mustafar_recipe_side(get(), &shape, layer, kv_head, side, &out, error); });
+        detail::check([&](auto* error) {
+            return mustafar_recipe_side(get(), &shape, layer, kv_head, side, &out, error);
+        });
         return out;
     }
     Window window(const Geometry& geometry, std::uint32_t layer, std::uint32_t kv_head) const {
         Window out{};
         const auto shape = geometry.raw();
         detail::check([&](auto* error) {
-            return mustafar_recipe_window(get(), &shape, layer, kv_head, &out.recent, &out.sink, &out.step, &out.budget, error);
+            return mustafar_recipe_window(get(), &shape, layer, kv_head, &out.recent, &out.sink,
+                                          &out.step, &out.budget, error);
         });
         return out;
     }
@@ -281,12 +310,15 @@ inline std::vector<std::pair<std::string_view, std::string_view>> named_recipes(
     return all;
 }
 
-inline mustafar_bytes plan(const Recipe& recipe, const Geometry& geometry, const CacheOptions& options, std::uint32_t tokens,
+inline mustafar_bytes plan(const Recipe& recipe, const Geometry& geometry,
+                           const CacheOptions& options, std::uint32_t tokens,
                            std::uint32_t layer = MUSTAFAR_ALL) {
     auto out = detail::sized<mustafar_bytes>();
     const auto shape = geometry.raw();
     const auto limits = options.raw();
-    detail::check([&](auto* error) { return mustafar_plan(recipe.get(), &shape, &limits, tokens, layer, &out, error); });
+    detail::check([&](auto* error) {
+        return mustafar_plan(recipe.get(), &shape, &limits, tokens, layer, &out, error);
+    });
     return out;
 }
 
