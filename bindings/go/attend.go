@@ -103,17 +103,17 @@ func (c *Cache) Attend(layer int, q Tensor, options AttendOptions) (out, lse []f
 	if _, wrong := q.flat(); wrong != "" {
 		return nil, nil, invalid(call, "q %s", wrong)
 	}
-	made, err := c.Describe()
-	if err != nil {
+	if err := c.use(call); err != nil {
 		return nil, nil, err
 	}
-	queries, heads, d := int(q.view.shape[0]), int(q.view.shape[1]), made.Geometry.HeadDimV
-	if queries <= 0 || heads != made.Geometry.QHeads {
+	defer c.done()
+	queries, heads, d := int(q.view.shape[0]), c.shape.QHeads, c.shape.HeadDimV
+	if queries <= 0 || int(q.view.shape[1]) != heads {
 		return nil, nil, invalid(call, "q.shape = [%d, %d, %d]; give [q_len, %d, %d], q_len >= 1",
-			queries, heads, int(q.view.shape[2]), made.Geometry.QHeads, made.Geometry.HeadDimK)
+			queries, int(q.view.shape[1]), int(q.view.shape[2]), heads, c.shape.HeadDimK)
 	}
-	if queries > farthest/heads/d {
-		return nil, nil, invalid(call, "q.shape[0] = %d is too large", queries)
+	if queries > q.after { // one that is repeated without end would ask for results without end
+		return nil, nil, invalid(call, "q.shape[0] = %d is more than the elements of its slice", queries)
 	}
 	q.view.ndim = 4
 	copy(q.view.shape[1:], q.view.shape[:3])

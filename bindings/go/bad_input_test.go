@@ -100,6 +100,8 @@ func TestNumbersOutOfRange(t *testing.T) {
 	names(t, cache.Prune(0, 0, K, 5, 3, PruneOptions{Method: -1}), ErrInvalidArgument, "options.method")
 	_, _, err = cache.Attend(0, F32(random(1, 128), 1, 4, 32), AttendOptions{SlidingWindow: -1})
 	names(t, err, ErrInvalidArgument, "sliding_window")
+	_, _, err = cache.Attend(0, F32(random(1, 128), 1<<50, 4, 32).Strided(0, 32, 1), AttendOptions{At: true})
+	names(t, err, ErrInvalidArgument, "q.shape")
 	_, _, err = cache.Attend(0, F32(random(1, 128), 1, 4, 32), AttendOptions{QPosition: 3})
 	names(t, err, ErrInvalidArgument, "q_position")
 }

@@ -11,8 +11,9 @@ import "runtime"
 // one cache; a method that changes it needs it alone: what does not fit is refused with ErrBusy.
 type Cache struct {
 	access
-	raw  *C.mustafar_cache
-	core *core
+	raw   *C.mustafar_cache
+	core  *core
+	shape Geometry
 }
 
 // NewCache creates an empty cache. Everything that recipe, geometry and backend cannot do together is refused
@@ -39,7 +40,8 @@ func NewCache(context *Context, geometry Geometry, recipe *Recipe, options Cache
 }
 
 func newCache(raw *C.mustafar_cache, shared *core) *Cache {
-	c := &Cache{access: access{opened: true}, raw: raw, core: shared.retain()}
+	made := C.mustafar_go_cache_describe(raw) // cannot fail: the cache is there
+	c := &Cache{access: access{opened: true}, raw: raw, core: shared.retain(), shape: geometryOf(&made.geometry)}
 	runtime.SetFinalizer(c, (*Cache).destroy)
 	return c
 }

@@ -79,10 +79,9 @@ func (c *Cache) Export(layer, kvHead int, side Side, begin, end int) (values []f
 	if begin > end || end > rows.Rows { // told here, before a slice of that size is made
 		return nil, nil, invalid(a.call, "begin = %d, end = %d leaves the %d rows", begin, end, rows.Rows)
 	}
-	shape := C.mustafar_go_cache_describe(c.raw)
-	d := int(shape.geometry.head_dim_k)
+	d := c.shape.HeadDimK
 	if side == V {
-		d = int(shape.geometry.head_dim_v)
+		d = c.shape.HeadDimV
 	}
 	values, bitmaps = make([]float32, (end-begin)*d), make([]uint8, (end-begin)*d/8)
 	out := F32(values, end-begin, d)

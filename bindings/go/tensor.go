@@ -103,6 +103,9 @@ func (t Tensor) Strided(strides ...int) Tensor {
 
 // From returns the view with its first element moved on by so many elements of the slice, or back.
 func (t Tensor) From(elements int) Tensor {
+	if elements == 0 {
+		return t
+	}
 	if elements < -t.before || elements >= t.after {
 		t.wrong = "begins outside its slice"
 		return t
