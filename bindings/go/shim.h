@@ -9,8 +9,7 @@
 #include <mustafar/mustafar.h>
 
 #if MUSTAFAR_VERSION_MAJOR != 0 || MUSTAFAR_VERSION_MINOR != 1
-#error                                                                                             \
-    "this Go package is for libmustafar 0.1: give pkg-config the one that belongs to it (PKG_CONFIG_PATH)"
+#error "this Go package is for libmustafar 0.1; PKG_CONFIG_PATH leads to another"
 #endif
 
 /* A tensor in host memory. `data` is a char pointer, not void, since cgo then need not look for
