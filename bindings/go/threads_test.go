@@ -104,15 +104,34 @@ func TestReadersOverlap(t *testing.T) {
 	})
 }
 
+// One call is inside, and others come: what may overlap gets in, the rest is refused at once.
+func TestWhoMayOverlap(t *testing.T) {
+	cache := newTestCache(t, "dense", CacheOptions{})
+	check(t, cache.change("test"))
+	_, err := cache.Length(0)
+	refused(t, err, ErrBusy)
+	refused(t, cache.Reset(), ErrBusy)
+	refused(t, cache.Close(), ErrBusy)
+	refused(t, Attend([]*Cache{cache}, 0, rows(1, 1), AttendOptions{}, AttendOutputs{}), ErrBusy)
+	cache.changed()
+	check(t, cache.use("test"))
+	_, err = cache.Length(0)
+	check(t, err)
+	refused(t, cache.Reset(), ErrBusy)
+	refused(t, cache.Close(), ErrBusy)
+	cache.done()
+	check(t, cache.Reset())
+}
+
 // Two goroutines that change one cache, or close what others use: each call is done whole or refused with
 // ErrBusy or ErrClosed, and no memory is harmed.
 func TestMisuseIsRefused(t *testing.T) {
 	for round := 0; round < 10; round++ {
 		context := must[*Context](t)(NewContext(ContextOptions{Threads: 1}))
 		recipe := parsed(t, "lean")
-		cache := must[*Cache](t)(NewCache(context, small, recipe, CacheOptions{MaxTokens: 5000}))
+		cache := must[*Cache](t)(NewCache(context, small, recipe, CacheOptions{MaxTokens: 70 * 180}))
 		var appended int64
-		q, k := random(5, 128), rows(1, 7)
+		q, k := random(5, 128), rows(1, 70)
 		allowed := func(err error) bool {
 			if err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrClosed) {
 				t.Error(err)
@@ -124,10 +143,10 @@ func TestMisuseIsRefused(t *testing.T) {
 				switch i {
 				case 0, 1, 2:
 					if allowed(cache.Append(0, k, k)) {
-						atomic.AddInt64(&appended, 7)
+						atomic.AddInt64(&appended, 70)
 					}
 				case 3:
-					if length, err := cache.Length(0); err == nil && length.Total() > 7 {
+					if length, err := cache.Length(0); err == nil && length.Total() > 70 {
 						_, _, err = cache.Attend(0, F32(q, 1, 4, 32), AttendOptions{})
 						allowed(err)
 					}
