@@ -10,6 +10,7 @@ stage=$1 folder=$2
 shift 2
 cd "$(dirname "$0")/.."
 export PKG_CONFIG_PATH="$folder/pkgconfig" LD_LIBRARY_PATH="$folder"
+export HOME="${HOME:-$stage}" # go keeps its cache there
 # No network, no other toolchain, no surrounding workspace.
 export GOFLAGS=-mod=readonly GOPROXY=off GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=1
 # The build cache of Go does not see that headers outside of the package changed; it does see flags.
