@@ -56,6 +56,7 @@ func (c *core) release() {
 // NewContext creates a context. ErrUnsupported: a backend that is unknown or cannot run here.
 func NewContext(options ContextOptions) (*Context, error) {
 	a := arguments{call: "mustafar_context_create"}
+	a.err = usable(a.call)
 	told := C.mustafar_context_options{
 		threads:     a.number("options.threads", options.Threads),
 		quota_bytes: C.uint64_t(options.QuotaBytes),

@@ -17,6 +17,9 @@ type Recipe struct {
 
 // ParseRecipe makes a recipe of a name that NamedRecipes lists ("lean"), a shorthand ("k64i4/v128i2") or JSON.
 func ParseRecipe(text string) (*Recipe, error) {
+	if err := usable("mustafar_recipe_parse"); err != nil {
+		return nil, err
+	}
 	bytes := []byte(text + "\x00") // never empty, so that there is an address
 	result := C.mustafar_go_recipe_parse(charsOf(bytes), C.size_t(len(text)))
 	if err := failure(&result.error); err != nil {
