@@ -56,8 +56,11 @@ void check_finite(const mustafar_tensor& q) {
             for (index[2] = 0; index[2] < q.shape[2]; ++index[2]) {
                 const std::int64_t at =
                     index[0] * q.strides[0] + index[1] * q.strides[1] + index[2] * q.strides[2];
+                float values[max_head_dim];
+                load_row(q, at, static_cast<std::size_t>(q.shape[3]), values);
+                if (all_finite(values, static_cast<std::size_t>(q.shape[3]))) { continue; }
                 for (std::int64_t c = 0; c < q.shape[3]; ++c) {
-                    const float value = load_element(q, at + c * q.strides[3]);
+                    const float value = values[c];
                     if (std::isfinite(value)) { continue; }
                     throw Error(MUSTAFAR_NON_FINITE,
                                 "q[cache " + std::to_string(index[0]) + ", query " +

@@ -49,13 +49,12 @@ void store_out(const AttendArgs& args, const Place& place, const Merged& all, co
         const float* part = partials + p * stride;
         if (part[1] > 0.0F) { share[p] = std::exp(part[0] - all.max) / all.sum; }
     }
-    for (std::size_t c = 0; c < d; ++c) {
-        double value = 0.0;
-        for (std::uint32_t p = 0; p < count; ++p) {
-            value += share[p] * partials[p * stride + part_head + c];
-        }
-        store_element(out, at + static_cast<std::int64_t>(c) * out.strides[3], value);
+    double values[max_head_dim] = {};
+    for (std::uint32_t p = 0; p < count; ++p) {
+        const float* part = partials + p * stride + part_head;
+        for (std::size_t c = 0; c < d; ++c) { values[c] += share[p] * part[c]; }
     }
+    store_row(out, at, d, values);
 }
 
 // The parts left scaled scores in the weights; -inf where a query does not look.

@@ -4,11 +4,13 @@
 runner must then fail every case.
 
     spoil.py FOLDER RUNNER [ARGS...]    runs `RUNNER FOLDER/N FOLDER/N/ran.log ARGS...` twice, each
-                                        time with another expectation wrong
+                                        time with another expectation wrong; RUNNER may be
+                                        "INTERPRETER PROGRAM"
 """
 
 import json
 import pathlib
+import shlex
 import subprocess
 import sys
 import zlib
@@ -115,7 +117,7 @@ def main(words: list[str]) -> int:
         folder = pathlib.Path(words[0]) / str(turn)
         write(folder, turn)
         ran = folder / "ran.log"
-        command = [words[1], str(folder), str(ran), *words[2:]]
+        command = [*shlex.split(words[1]), str(folder), str(ran), *words[2:]]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         status |= check(ran)
     return status

@@ -32,6 +32,24 @@ def context(allocator: mustafar.CountingAllocator) -> Iterator[mustafar.Context]
         yield made
 
 
+@pytest.fixture(params=["ref", ""], ids=["ref", "best"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def either(allocator: mustafar.CountingAllocator, backend: str) -> Iterator[mustafar.Context]:
+    """The row that sums in double, then the best one here."""
+    with mustafar.Context(allocator=allocator, threads=1, backend=backend) as made:
+        yield made
+
+
+@pytest.fixture
+def rounding(backend: str) -> float:
+    """How far outputs of `either` may lie from the truth: rows of halves are summed in halves."""
+    return 1e-6 if backend == "ref" else 2e-3
+
+
 @pytest.fixture
 def cache(context: mustafar.Context) -> Iterator[mustafar.Cache]:
     """Empty; dense in the window, `lean` behind it."""

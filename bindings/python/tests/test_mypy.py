@@ -20,6 +20,7 @@ def test_types(tmp_path: Path) -> None:
     cache = Path(os.environ.get("MUSTAFAR_BINARY_DIR", tmp_path)) / "mypy_cache"
     files = [
         "mustafar",
+        "conformance/run.py",
         *(f"examples/{p.name}" for p in sorted((FOLDER / "examples").glob("*.py"))),
     ]
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), *files]

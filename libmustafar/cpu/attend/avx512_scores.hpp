@@ -71,7 +71,7 @@ struct DenseCodes {
 template <class M, int NQ, class Source>
 inline void score_columns(Source source, U32 d, const typename M::Native* queries, float* scores,
                           const Ahead& ahead) {
-    Fetch fetch(ahead, d);
+    Fetch fetch(ahead, d / 2);
     Pair total[NQ];
     for (int q = 0; q < NQ; ++q) { total[q] = {_mm512_setzero_ps(), _mm512_setzero_ps()}; }
     for (U32 first = 0; first < d; first += 32) {
@@ -84,7 +84,6 @@ inline void score_columns(Source source, U32 d, const typename M::Native* querie
             for (int q = 0; q < NQ; ++q) {
                 even[q] = M::fma(a, M::broadcast(queries + c * NQ + q), even[q]);
             }
-            fetch.step();
             const auto b = source.next(c + 1);
             for (int q = 0; q < NQ; ++q) {
                 odd[q] = M::fma(b, M::broadcast(queries + (c + 1) * NQ + q), odd[q]);
@@ -92,7 +91,8 @@ inline void score_columns(Source source, U32 d, const typename M::Native* querie
             fetch.step();
         }
         for (int q = 0; q < NQ; ++q) {
-            const Pair x = M::to_f32(even[q]);
+            const Pair x =
+                M::to_f32(even[q]); // added in fp16 they would cost a third of the accuracy
             const Pair y = M::to_f32(odd[q]);
             total[q].lo = _mm512_add_ps(total[q].lo, _mm512_add_ps(x.lo, y.lo));
             total[q].hi = _mm512_add_ps(total[q].hi, _mm512_add_ps(x.hi, y.hi));

@@ -48,7 +48,7 @@ struct SparseRows {
 // One pass over the needed rows: S segments from `segment` on, for NQ query rows.
 template <class M, int NQ, int S, class Source>
 inline void value_pass(const Source& source, U32 d, U32 segment, RowStarts& starts, U32 needed,
-                       const typename M::Native* weights, const TileWeights<NQ>& tile,
+                       const typename M::Weight* weights, const TileWeights<NQ>& tile,
                        const Softmax* states, float* out, U32 out_stride, Fetch& fetch) {
     const U32 last = lanes(d, segment + S - 1);
     typename M::Vec sums[NQ][S];
@@ -58,6 +58,8 @@ inline void value_pass(const Source& source, U32 d, U32 segment, RowStarts& star
     for (U32 rest = needed; rest != 0; rest &= rest - 1) {
         const U32 slot = lowest(rest);
         const std::byte* at = starts.at[slot];
+        typename M::Vec weight[NQ];
+        for (int q = 0; q < NQ; ++q) { weight[q] = M::weight(weights + q * 32 + slot); }
         for (int s = 0; s < S; ++s) {
             typename M::Vec v;
             if constexpr (Source::sparse) {
@@ -71,10 +73,8 @@ inline void value_pass(const Source& source, U32 d, U32 segment, RowStarts& star
                 v = source.value(at, s == S - 1 ? last : ~0U);
                 at += std::size_t{32} * Source::lane_bytes;
             }
-            for (int q = 0; q < NQ; ++q) {
-                sums[q][s] = M::fma(v, M::broadcast(weights + q * 32 + slot), sums[q][s]);
-            }
-            fetch.step();
+            for (int q = 0; q < NQ; ++q) { sums[q][s] = M::fma(v, weight[q], sums[q][s]); }
+            if ((s & 1) == 0) { fetch.step(); }
         }
         starts.at[slot] = at;
     }
@@ -97,11 +97,11 @@ template <class M, int NQ, class Source>
 inline void value_block(const Source& source, U32 d, RowStarts starts, U32 needed,
                         const float* weights, const Softmax* states, float* out, U32 out_stride,
                         const Ahead& ahead) {
-    alignas(64) typename M::Native native[tile_rows * NQ];
+    alignas(64) typename M::Weight native[tile_rows * NQ];
     TileWeights<NQ> tile;
     M::template load_weights<NQ>(weights, native, tile);
     const U32 total = segments(d);
-    Fetch fetch(ahead, total * tile_rows);
+    Fetch fetch(ahead, (total + 1) / 2 * tile_rows); // every other segment
     for (U32 segment = 0; segment < total;) {
         const U32 left = total - segment;
         const U32 step = left < M::value_segments ? left : M::value_segments;
@@ -143,23 +143,25 @@ inline void value_queries(const Source& source, U32 d, const RowStarts& starts, 
 
 // Rows of 8, 4 or 2 bits and one scale and zero: kept values in half precision, one row after the
 // other, as SparseRows or NativeRows read them.
-template <class M>
-inline U32 dequantize_rows(const Rows& v, U32 needed, const Scratch& scratch) {
+template <class M, int Bits>
+inline void dequantize_rows(const Rows& v, U32 needed, std::byte* to) {
     const U32 steps = segments(v.keep);
-    with_bits(v.bits, [&](auto bits) {
-        for (U32 rest = needed; rest != 0; rest &= rest - 1) {
-            const U32 slot = lowest(rest);
-            const Affine<M> affine = affine_at<M>(v.meta + std::size_t{slot} * v.meta_stride);
-            const std::byte* codes = v.codes + std::size_t{slot} * v.code_stride;
-            std::byte* to = scratch.codes + std::size_t{slot} * steps * 64;
-            for (U32 i = 0; i < steps; ++i) {
-                const auto x = M::from_codes(codes_at<decltype(bits)::value>(codes, i));
-                M::store(reinterpret_cast<typename M::Native*>(to + i * 64),
-                         M::fma(x, affine.scale, affine.zero));
-            }
+    alignas(64) typename M::Weight scale[tile_rows];
+    alignas(64) typename M::Weight zero[tile_rows];
+    const PairWords words = split_pairs(v.meta);
+    M::store_weights(scale, words.scale);
+    M::store_weights(zero, words.zero);
+    for (U32 rest = needed; rest != 0; rest &= rest - 1) {
+        const U32 slot = lowest(rest);
+        const std::byte* codes = v.codes + std::size_t{slot} * v.code_stride;
+        const auto values =
+            M::template code_values<Bits>(M::weight(scale + slot), M::weight(zero + slot));
+        for (U32 i = 0; i < steps; ++i) {
+            M::store(
+                reinterpret_cast<typename M::Native*>(to + (std::size_t{slot} * steps + i) * 64),
+                values.at(codes, i));
         }
-    });
-    return steps * 64;
+    }
 }
 
 template <class M>
@@ -196,8 +198,12 @@ void add_values(const Rows& v, const float* weights, U32 n, U32 needed, const So
         start_rows(v.codes, v.code_stride);
         add(WordRows<M>{v.bf16});
     } else if (plain && M::half) {
-        const U32 stride = dequantize_rows<M>(v, needed, scratch);
-        start_rows(scratch.codes, stride);
+        with_bits(v.bits, [&](auto bits) {
+            if constexpr (M::half) {
+                dequantize_rows<M, decltype(bits)::value>(v, needed, scratch.codes);
+            }
+        });
+        start_rows(scratch.codes, std::size_t{segments(v.keep)} * 64);
         if (v.bitmaps != nullptr) {
             add(SparseRows<M>{false, v.bitmaps, bitmap_stride});
         } else {

@@ -72,6 +72,22 @@ class Fetch {
     std::size_t stride_;
 };
 
+// Codes 32 i .. 32 i + 31 of a stream of 4 or 2 bits in the low bits of words; what is above is not theirs.
+template <int Bits>
+MUSTAFAR_INLINE __m512i spread_at(const std::byte* codes, std::size_t i) {
+    const SpreadTable& table = Bits == 4 ? spread4 : spread2;
+    __m512i packed;
+    if constexpr (Bits == 4) {
+        packed = _mm512_broadcast_i32x4(
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + i * 16)));
+    } else {
+        packed = _mm512_broadcastq_epi64(
+            _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i * 8)));
+    }
+    const __m512i spread = _mm512_shuffle_epi8(packed, load_words(table.bytes));
+    return _mm512_srlv_epi16(spread, load_words(table.shifts));
+}
+
 // Codes 32 i .. 32 i + 31 of a stream as words.
 template <int Bits>
 MUSTAFAR_INLINE __m512i codes_at(const std::byte* codes, std::size_t i) {
@@ -79,18 +95,7 @@ MUSTAFAR_INLINE __m512i codes_at(const std::byte* codes, std::size_t i) {
         return _mm512_cvtepu8_epi16(
             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + i * 32)));
     } else {
-        const SpreadTable& table = Bits == 4 ? spread4 : spread2;
-        __m512i packed;
-        if constexpr (Bits == 4) {
-            packed = _mm512_broadcast_i32x4(
-                _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + i * 16)));
-        } else {
-            packed = _mm512_broadcastq_epi64(
-                _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i * 8)));
-        }
-        const __m512i spread = _mm512_shuffle_epi8(packed, load_words(table.bytes));
-        const __m512i shifted = _mm512_srlv_epi16(spread, load_words(table.shifts));
-        return _mm512_and_si512(shifted, _mm512_set1_epi16((1 << Bits) - 1));
+        return _mm512_and_si512(spread_at<Bits>(codes, i), _mm512_set1_epi16((1 << Bits) - 1));
     }
 }
 
@@ -150,6 +155,7 @@ struct TileWeights {
 
 struct F32 {
     using Native = float;
+    using Weight = float;
     using Vec = Pair;
     static constexpr U32 value_segments = 2; // of V, in registers at a time
     static constexpr bool half = false;
@@ -181,6 +187,7 @@ struct F32 {
         const __m512 x = _mm512_set1_ps(*at);
         return {x, x};
     }
+    static MUSTAFAR_INLINE Vec weight(const Weight* at) { return broadcast(at); }
     static MUSTAFAR_INLINE Vec broadcast_f16(U16 bits) {
         const __m512 x = _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<short>(bits)));
         return {x, x};
@@ -207,7 +214,7 @@ struct F32 {
     }
     static MUSTAFAR_INLINE float query_factor(const float*, U32) { return 1.0F; }
     template <int NQ>
-    static MUSTAFAR_INLINE void load_weights(const float* weights, float* native,
+    static MUSTAFAR_INLINE void load_weights(const float* weights, Weight* native,
                                              TileWeights<NQ>& tile) {
         for (int q = 0; q < NQ; ++q) {
             store(native + q * 32, load(weights + q * 32));

@@ -44,8 +44,19 @@ inline void halves_to_columns(const _Float16* rows, std::size_t stride, U32 d, _
     }
 }
 
+template <int Bits>
+struct CodeTable { // 0, 1, ..., 2^Bits - 1, 0, 1, ...
+    U16 at[32] = {};
+    constexpr CodeTable() {
+        for (U32 i = 0; i < 32; ++i) { at[i] = static_cast<U16>(i % (1U << Bits)); }
+    }
+};
+
 struct F16 {
     using Native = _Float16;
+    // Twice the same half: a dword is broadcast by the load alone, a word takes the shuffle port, which
+    // the expansion needs.
+    using Weight = U32;
     using Vec = __m512h;
     static constexpr U32 value_segments = 4;
     static constexpr bool half = true;
@@ -63,6 +74,39 @@ struct F16 {
             _mm512_inserti64x4(lo, _mm256_castph_si256(_mm512_cvtxps_ph(x.hi)), 1));
     }
     static MUSTAFAR_INLINE Vec broadcast(const Native* at) { return _mm512_set1_ph(*at); }
+    static MUSTAFAR_INLINE Vec weight(const Weight* at) {
+        return _mm512_castsi512_ph(_mm512_set1_epi32(static_cast<int>(*at)));
+    }
+    // 32 halves as weight() reads them.
+    static MUSTAFAR_INLINE void store_weights(Weight* to, __m512i words) {
+        const auto twice = [](__m256i half) {
+            const __m512i low = _mm512_cvtepu16_epi32(half);
+            return _mm512_or_si512(low, _mm512_slli_epi32(low, 16));
+        };
+        _mm512_store_si512(to, twice(low_half(words)));
+        _mm512_store_si512(to + 16, twice(high_half(words)));
+    }
+
+    // What the codes of one row mean. Of few bits: a table of all values, read by the low five bits of a
+    // word; the bits above a code are its neighbour's, so the table repeats itself.
+    template <int Bits>
+    struct CodeValues {
+        Vec scale, zero;
+        __m512i table;
+        MUSTAFAR_INLINE Vec at(const std::byte* codes, std::size_t i) const {
+            if constexpr (Bits == 8) { return fma(from_codes(codes_at<8>(codes, i)), scale, zero); }
+            return from_f16(_mm512_permutexvar_epi16(spread_at<Bits>(codes, i), table));
+        }
+    };
+    template <int Bits>
+    static MUSTAFAR_INLINE CodeValues<Bits> code_values(Vec scale, Vec zero) {
+        CodeValues<Bits> values{scale, zero, {}};
+        if constexpr (Bits < 8) {
+            alignas(64) static constexpr CodeTable<Bits> codes{};
+            values.table = _mm512_castph_si512(fma(from_codes(load_words(codes.at)), scale, zero));
+        }
+        return values;
+    }
     static MUSTAFAR_INLINE Vec broadcast_f16(U16 bits) {
         return _mm512_castsi512_ph(_mm512_set1_epi16(static_cast<short>(bits)));
     }
@@ -103,15 +147,16 @@ struct F16 {
     // The weights of a tile are brought to a sum in [1/4, 1/2): no output overflows that is not
     // infinite itself.
     template <int NQ>
-    static MUSTAFAR_INLINE void load_weights(const float* weights, Native* native,
+    static MUSTAFAR_INLINE void load_weights(const float* weights, Weight* native,
                                              TileWeights<NQ>& tile) {
         for (int q = 0; q < NQ; ++q) {
             const Pair w = F32::load(weights + q * 32);
             const float sum = _mm512_reduce_add_ps(_mm512_add_ps(w.lo, w.hi));
             const float inverse = power_below(sum, -2);
             const __m512 factor = _mm512_set1_ps(inverse > 0.0F ? 1.0F / inverse : 0.0F);
-            store(native + q * 32,
-                  from_floats({_mm512_mul_ps(w.lo, factor), _mm512_mul_ps(w.hi, factor)}));
+            const Vec scaled =
+                from_floats({_mm512_mul_ps(w.lo, factor), _mm512_mul_ps(w.hi, factor)});
+            store_weights(native + q * 32, _mm512_castph_si512(scaled));
             tile.inverse[q] = inverse;
         }
     }

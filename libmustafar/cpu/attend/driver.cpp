@@ -20,8 +20,8 @@ constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 struct Work {          // laid out in the call's workspace
     float* q;          // [max_queries][d_k]
     std::byte* native; // the same as the kernels like it, and 8-bit planes behind
-    float* scores;     // [max_queries][32]
-    float* weights;    // [max_queries][32]
+    float* scores;     // [tiles of a step][query rows][32]
+    float* weights;    // the same
     float* out;        // [max_queries][d_v, whole vectors]
     Scratch scratch;
 };
@@ -52,6 +52,11 @@ Work lay_out(std::byte* memory) {
 
 // Kernels take 1, 2 or a multiple of 4 query rows.
 std::uint32_t padded(std::uint32_t n) { return n <= 2 ? n : (n + 3) / 4 * 4; }
+static_assert(16 * max_step <= max_queries); // scores of a step fit where those of a full tile do
+
+std::uint32_t count_of(std::uint32_t slots) {
+    return slots == ~0U ? tile_rows : static_cast<std::uint32_t>(std::popcount(slots));
+}
 
 // ---- one part ----------------------------------------------------------------------------------
 
@@ -59,7 +64,7 @@ class Part {
   public:
     Part(const AttendArgs& args, const Work& work)
         : args_(args), work_(work), tiles_(args.head), n_(args.part.queries),
-          stride_((args.head.spec->v.d + 31U) / 32 * 32) {
+          stride_((args.head.spec->v.d + 31U) / 32 * 32), newest_first_(args.drop_mass != 0.0) {
         load_queries();
     }
 
@@ -74,19 +79,32 @@ class Part {
         float sink = minus_infinity;
         float centre = 0.0F; // q . centre
     };
-    struct Pending { // scores are done, values are not
-        std::uint32_t tile = 0;
-        std::uint32_t needed = 0;
-        bool any = false;
+    struct Tile { // of a step
+        std::uint32_t index = 0;
+        std::uint32_t row = 0;   // its first
+        std::uint32_t slots = 0; // with rows
+        std::uint32_t any = 0;   // visible to some query
+        std::uint32_t later = 0; // the tile to be fetched meanwhile
     };
 
     void load_queries();
     void start(const TileOps& ops);
-    bool score_tile(const TileOps& ops, std::uint32_t tile, std::uint32_t row, const Ahead& ahead);
+    std::uint32_t index_of(std::uint32_t done) const {
+        const std::uint32_t first = args_.part.first_tile;
+        return newest_first_ ? first + args_.part.tiles - 1 - done : first + done;
+    }
+    Tile next_tile(std::uint32_t done);
+    void score_tile(const TileOps& ops, Tile& tile, std::uint32_t place);
+    bool weigh_step(const TileOps& ops, std::uint32_t tiles);
+    void add_step(const TileOps& ops, std::uint32_t tiles);
+    bool sees_all(std::uint32_t row, std::uint32_t count) const;
     std::uint32_t visible(const Query& query, std::uint32_t slots, std::uint32_t row) const;
     void keep_scores(const Query& query, const float* scores, std::uint32_t slots,
                      std::uint32_t seen, std::uint32_t row) const;
-    void leave_out(std::uint32_t slots);
+    void leave_out(std::uint32_t place);
+    float* of_tile(float* array, std::uint32_t place) const {
+        return array + std::size_t{place} * padded(n_) * tile_rows;
+    }
     bool finite() const;
 
     const AttendArgs& args_;
@@ -96,7 +114,12 @@ class Part {
     std::size_t stride_; // of the output rows: whole vectors
     Query queries_[max_queries];
     Softmax states_[max_queries];
-    std::uint32_t needed_ = 0;
+    bool newest_first_; // its running sum is the largest soonest
+    std::uint32_t row_ = 0;
+    std::int64_t least_position_ = 0; // of all queries
+    Tile step_[max_step];
+    std::uint32_t seen_[max_queries][max_step];
+    std::uint32_t needed_[max_step];
 };
 
 void Part::load_queries() {
@@ -113,13 +136,13 @@ void Part::load_queries() {
         Query& query = queries_[i];
         query = Query{};
         query.position = args_.q_position + token;
+        least_position_ = i == 0 ? query.position : std::min(least_position_, query.position);
         const std::int64_t at = in(*args_.q);
+        float* values = work_.q + i * d;
+        load_row(*args_.q, at, d, values);
         double centre = 0.0;
-        for (std::size_t c = 0; c < d; ++c) {
-            const float value =
-                load_element(*args_.q, at + static_cast<std::int64_t>(c) * args_.q->strides[3]);
-            work_.q[i * d + c] = value;
-            if (args_.head.centre != nullptr) { centre += double{value} * args_.head.centre[c]; }
+        for (std::size_t c = 0; args_.head.centre != nullptr && c < d; ++c) {
+            centre += double{values[c]} * args_.head.centre[c];
         }
         query.centre = static_cast<float>(centre);
         if (args_.sinks != nullptr && args_.part.first_tile == 0) {
@@ -151,13 +174,23 @@ void Part::start(const TileOps& ops) {
         state.sum = 1.0F;
     }
     std::memset(work_.out, 0, padded(n_) * stride_ * sizeof(float));
-    std::memset(work_.weights, 0, std::size_t{padded(n_)} * tile_rows * sizeof(float));
+    const std::size_t tiles = step_of(padded(n_));
+    std::memset(work_.weights, 0, tiles * padded(n_) * tile_rows * sizeof(float));
+}
+
+// No query has to look at single slots of these rows: the way of most tiles of a decode step.
+bool Part::sees_all(std::uint32_t row, std::uint32_t count) const {
+    const std::int32_t* positions = args_.head.positions;
+    const std::uint32_t last = row + count - 1;
+    return args_.sliding_window == 0 &&
+           (positions != nullptr ? std::int64_t{positions[last]} : std::int64_t{last}) <=
+               least_position_;
 }
 
 // The slots that a query may look at: its own position and before, within the sliding window.
 std::uint32_t Part::visible(const Query& query, std::uint32_t slots, std::uint32_t row) const {
     const std::int32_t* positions = args_.head.positions;
-    const auto count = static_cast<std::uint32_t>(std::popcount(slots));
+    const std::uint32_t count = count_of(slots);
     const auto position = [&](std::uint32_t index) {
         return positions != nullptr ? std::int64_t{positions[row + index]}
                                     : std::int64_t{row + index};
@@ -186,79 +219,99 @@ void Part::keep_scores(const Query& query, const float* scores, std::uint32_t sl
 }
 
 // Rows that no query needs are left out; their weight is remembered.
-void Part::leave_out(std::uint32_t slots) {
-    const std::uint32_t skipped = slots & ~needed_;
-    if (skipped == 0) { return; }
-    for (std::uint32_t i = 0; i < n_; ++i) {
+void Part::leave_out(std::uint32_t place) {
+    const std::uint32_t skipped = step_[place].any & ~needed_[place];
+    const float* weights = of_tile(work_.weights, place);
+    for (std::uint32_t i = 0; skipped != 0 && i < n_; ++i) {
         for (std::uint32_t rest = skipped; rest != 0; rest &= rest - 1) {
             states_[i].dropped +=
-                work_.weights[i * tile_rows + static_cast<std::uint32_t>(std::countr_zero(rest))];
+                weights[i * tile_rows + static_cast<std::uint32_t>(std::countr_zero(rest))];
         }
     }
 }
 
-// Scores and weights of one tile; false where half precision did not suffice.
-bool Part::score_tile(const TileOps& ops, std::uint32_t tile, std::uint32_t row,
-                      const Ahead& ahead) {
-    const std::uint32_t slots = tiles_.slots(tile);
-    const bool body = tiles_.is_page(tile);
-    std::uint32_t seen[max_queries];
-    std::uint32_t any = 0;
+// The tile that is visited after `done` others.
+Part::Tile Part::next_tile(std::uint32_t done) {
+    const std::uint32_t ahead = std::max(tiles_.tiles_ahead(), step_of(padded(n_)));
+    Tile tile;
+    tile.index = index_of(done);
+    tile.later = newest_first_ ? tile.index - ahead : tile.index + ahead; // wraps to no tile at 0
+    tile.slots = tiles_.slots(tile.index);
+    const std::uint32_t count = count_of(tile.slots);
+    if (newest_first_) { row_ -= count; }
+    tile.row = row_;
+    if (!newest_first_) { row_ += count; }
+    return tile;
+}
+
+void Part::score_tile(const TileOps& ops, Tile& tile, std::uint32_t place) {
+    const bool all = sees_all(tile.row, count_of(tile.slots));
     for (std::uint32_t i = 0; i < n_; ++i) {
-        seen[i] = visible(queries_[i], slots, row);
-        any |= seen[i];
+        seen_[i][place] = all ? tile.slots : visible(queries_[i], tile.slots, tile.row);
+        tile.any |= seen_[i][place];
     }
-    needed_ = 0;
-    if (any == 0 && args_.weights == nullptr) {
-        for (std::uint32_t i = 0; i < n_; ++i) { states_[i].correction = 1.0F; }
-        return true;
-    }
-    Rows keys = tiles_.rows(tile, Side::k);
-    ops.score(keys, work_.native, padded(n_), work_.scores, work_.scratch, ahead);
+    needed_[place] = 0;
+    if (tile.any == 0 && args_.weights == nullptr) { return; }
+    ops.score(tiles_.rows(tile.index, Side::k), work_.native, padded(n_),
+              of_tile(work_.scores, place), work_.scratch, tiles_.ahead(tile.later, Side::k));
+}
+
+// Weights of the tiles of a step; false where half precision did not suffice. The window has no centre:
+// a step lies in the body or outside it.
+bool Part::weigh_step(const TileOps& ops, std::uint32_t tiles) {
+    const bool body = tiles_.is_page(step_[0].index);
+    const std::size_t stride = std::size_t{padded(n_)} * tile_rows;
     for (std::uint32_t i = 0; i < n_; ++i) {
         Softmax& state = states_[i];
-        float* scores = work_.scores + i * tile_rows;
         state.offset = body ? static_cast<float>(args_.scale * queries_[i].centre) : 0.0F;
-        needed_ |= ops.weigh(scores, work_.weights + i * tile_rows, seen[i], state);
+        ops.weigh(work_.scores + i * tile_rows, work_.weights + i * tile_rows, stride, tiles,
+                  seen_[i], needed_, state);
         if (std::isnan(state.max) || state.max > std::numeric_limits<float>::max()) {
             return false;
         }
-        if (queries_[i].weights != nullptr) {
-            keep_scores(queries_[i], scores, slots, seen[i], row);
+        if (queries_[i].weights == nullptr) { continue; }
+        for (std::uint32_t t = 0; t < tiles; ++t) {
+            keep_scores(queries_[i], of_tile(work_.scores, t) + i * tile_rows, step_[t].slots,
+                        seen_[i][t], step_[t].row);
         }
     }
-    if (args_.drop_mass != 0.0) { leave_out(any); }
     return true;
 }
 
-bool Part::finite() const {
-    float sum = 0.0F;
-    for (std::size_t i = 0; i < n_; ++i) {
-        for (std::size_t c = 0; c < args_.head.spec->v.d; ++c) {
-            sum += work_.out[i * stride_ + c] * 0.0F; // NaN if any is not finite
-        }
+void Part::add_step(const TileOps& ops, std::uint32_t tiles) {
+    for (std::uint32_t t = 0; t < tiles; ++t) {
+        if (newest_first_) { leave_out(t); }
+        const Ahead ahead = newest_first_ ? Ahead{} // V not before it is needed
+                                          : tiles_.ahead(step_[t].later, Side::v);
+        ops.add_values(tiles_.rows(step_[t].index, Side::v), of_tile(work_.weights, t), padded(n_),
+                       needed_[t], states_, work_.out, static_cast<std::uint32_t>(stride_),
+                       work_.scratch, ahead);
+        for (std::uint32_t i = 0; t == 0 && i < n_; ++i) { states_[i].correction = 1.0F; }
     }
-    return sum == 0.0F;
+}
+
+bool Part::finite() const {
+    for (std::size_t i = 0; i < n_; ++i) {
+        if (!all_finite(work_.out + i * stride_, args_.head.spec->v.d)) { return false; }
+    }
+    return true;
 }
 
 bool Part::run(const TileOps& ops) {
     start(ops);
-    const std::uint32_t first = args_.part.first_tile;
     const std::uint32_t count = args_.part.tiles;
-    const bool newest_first = args_.drop_mass != 0.0; // its running sum is the largest soonest
-    std::uint32_t row = tiles_.first_row(newest_first ? first + count : first);
-    for (std::uint32_t i = 0; i < count; ++i) {
-        const std::uint32_t tile = newest_first ? first + count - 1 - i : first + i;
-        const auto rows = static_cast<std::uint32_t>(std::popcount(tiles_.slots(tile)));
-        const std::uint32_t later = // wraps to no tile before the first one
-            newest_first ? tile - tiles_.tiles_ahead() : tile + tiles_.tiles_ahead();
-        if (newest_first) { row -= rows; }
-        if (!score_tile(ops, tile, row, tiles_.ahead(later, Side::k))) { return false; }
-        if (!newest_first) { row += rows; }
-        ops.add_values(tiles_.rows(tile, Side::v), work_.weights, padded(n_), needed_, states_,
-                       work_.out, static_cast<std::uint32_t>(stride_), work_.scratch,
-                       newest_first ? Ahead{}
-                                    : tiles_.ahead(later, Side::v)); // V not before it is needed
+    const std::uint32_t most = step_of(padded(n_));
+    row_ = tiles_.first_row(args_.part.first_tile + (newest_first_ ? count : 0));
+    for (std::uint32_t done = 0; done < count;) {
+        std::uint32_t tiles = 0;
+        const bool body = tiles_.is_page(index_of(done));
+        do {
+            step_[tiles] = next_tile(done++);
+            score_tile(ops, step_[tiles], tiles);
+            ++tiles;
+        } while (tiles < most && done < count && tiles_.is_page(index_of(done)) == body);
+        if (!weigh_step(ops, tiles)) { return false; }
+        add_step(ops, tiles);
     }
     return finite();
 }

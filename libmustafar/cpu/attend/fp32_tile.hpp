@@ -159,45 +159,55 @@ MUSTAFAR_INLINE typename M::Vec cap(typename M::Vec s, float softcap) {
     return M::mul(M::sub(M::set(1.0F), t), M::set(softcap));
 }
 
+// Scaled scores of one tile, and their largest; false where a visible one is not finite.
 template <class M>
-U32 weigh(float* scores, float* weights, U32 visible, Softmax& state) {
-    constexpr U32 parts = tile_rows / lanes;
-    const auto seen = [&](U32 part) { return M::mask((visible >> (part * lanes)) & 0xFFU); };
-    typename M::Vec s[parts];
-    auto best = M::set(-__builtin_inff());
+MUSTAFAR_INLINE bool scale_scores_of(float* scores, U32 visible, const Softmax& state,
+                                     typename M::Vec& best) {
     U32 finite = 0;
-    for (U32 i = 0; i < parts; ++i) {
-        s[i] = M::fma(M::load(scores + i * lanes), M::set(state.scale), M::set(state.offset));
-        finite |= M::bits(M::equal(M::sub(s[i], s[i]), M::zero())) << (i * lanes);
-        if (state.softcap != 0.0F) { s[i] = cap<M>(s[i], state.softcap); }
-        M::store(scores + i * lanes, s[i]);
-        best = M::max(best, M::select(seen(i), s[i], M::set(-__builtin_inff())));
+    for (U32 i = 0; i < tile_rows / lanes; ++i) {
+        const auto seen = M::mask((visible >> (i * lanes)) & 0xFFU);
+        auto s = M::fma(M::load(scores + i * lanes), M::set(state.scale), M::set(state.offset));
+        finite |= M::bits(M::equal(M::sub(s, s), M::zero())) << (i * lanes);
+        if (state.softcap != 0.0F) { s = cap<M>(s, state.softcap); }
+        M::store(scores + i * lanes, s);
+        best = M::max(best, M::select(seen, s, M::set(-__builtin_inff())));
     }
-    if ((visible & ~finite) != 0) {
-        state.max = __builtin_nanf("");
-        return 0;
+    return (visible & ~finite) == 0;
+}
+
+template <class M>
+void weigh(float* scores, float* weights, std::size_t stride, U32 tiles, const U32* visible,
+           U32* needed, Softmax& state) {
+    auto best = M::set(-__builtin_inff());
+    for (U32 t = 0; t < tiles; ++t) {
+        if (!scale_scores_of<M>(scores + t * stride, visible[t], state, best)) {
+            state.max = __builtin_nanf("");
+            return;
+        }
     }
-    if (visible == 0) {
-        std::memset(weights, 0, tile_rows * sizeof(float));
-        state.correction = 1.0F;
-        return 0;
-    }
-    const float tile = M::reduce_max(best);
-    const float max = tile > state.max ? tile : state.max;
+    const float largest = M::reduce_max(best); // -inf: nothing is visible
+    const float max = largest > state.max ? largest : state.max;
+    const auto maximum = M::set(max == -__builtin_inff() ? 0.0F : max);
     state.correction = max == state.max ? 1.0F : M::first(exponential<M>(M::set(state.max - max)));
     auto sum = M::zero();
-    for (U32 i = 0; i < parts; ++i) {
-        s[i] = M::keep(seen(i), exponential<M>(M::sub(s[i], M::set(max))));
-        sum = M::add(sum, s[i]);
-        M::store(weights + i * lanes, s[i]);
+    for (U32 t = 0; t < tiles; ++t) {
+        for (U32 i = 0; i < tile_rows; i += lanes) {
+            const auto s = M::load(scores + t * stride + i);
+            const auto w =
+                M::keep(M::mask((visible[t] >> i) & 0xFFU), exponential<M>(M::sub(s, maximum)));
+            sum = M::add(sum, w);
+            M::store(weights + t * stride + i, w);
+        }
     }
     state.max = max;
     state.sum = state.sum * state.correction + M::reduce_add(sum);
     state.dropped *= state.correction;
-    U32 needed = 0; // a weight of 0 needs no value either
-    const auto least = M::set(state.drop * state.sum);
-    for (U32 i = 0; i < parts; ++i) { needed |= M::bits(M::above(s[i], least)) << (i * lanes); }
-    return needed & visible;
+    const auto least = M::set(state.drop * state.sum); // a weight of 0 needs no value either
+    for (U32 t = 0; t < tiles; ++t) {
+        for (U32 i = 0; i < tile_rows; i += lanes) {
+            needed[t] |= M::bits(M::above(M::load(weights + t * stride + i), least)) << i;
+        }
+    }
 }
 
 // ---- values ------------------------------------------------------------------------------------

@@ -12,6 +12,11 @@ constexpr std::uint32_t tile_rows = 32;
 constexpr std::uint32_t max_queries = 64; // query rows that share one reading of a tile
 constexpr std::uint32_t max_dim = 256;
 
+// Tiles whose scores are weighed together, before their values are read: the latency of one softmax after
+// the other (two reductions and an exponential) is 250 cycles, as much as a quarter of a tile's work.
+constexpr std::uint32_t max_step = 4;
+constexpr std::uint32_t step_of(std::uint32_t queries) { return queries <= 16 ? max_step : 1; }
+
 // What is to be in the cache soon; a kernel spreads the fetches evenly over its steps.
 struct Ahead {
     const std::byte* at = nullptr;
@@ -56,7 +61,7 @@ struct Softmax {
     float softcap = 0.0F; // 0 = none
     float max = 0.0F;     // -inf at first
     float sum = 0.0F;     // relative to max
-    float correction = 0.0F; // e^(old max - max) of the last tile
+    float correction = 0.0F; // e^(old max - max), for what was summed up before
     float drop = 0.0F;       // weights below drop * sum need no value; 0 = all do
     float dropped = 0.0F;    // weight left out, relative to max
 };
@@ -75,10 +80,12 @@ struct TileOps {
     // scores [n][32]: raw dot products of every slot; those of unused slots mean nothing.
     void (*score)(const Rows& k, const std::byte* queries, std::uint32_t n, float* scores,
                   const Scratch& scratch, const Ahead& ahead);
-    // scores [32] of one query become scaled scores, weights [32] their exponentials relative to the
-    // new maximum, 0 where not visible. Returns the slots whose value is needed. A maximum that is not
-    // finite (the kernel overflowed) is left in state.max.
-    std::uint32_t (*weigh)(float* scores, float* weights, std::uint32_t visible, Softmax& state);
+    // One query row, `tiles` <= max_step tiles that lie `stride` floats apart: scores [32] become scaled
+    // scores, weights [32] their exponentials relative to the new maximum, 0 where not visible. Slots whose
+    // value is needed are added to needed[tile]. A maximum that is not finite (the kernel overflowed)
+    // is left in state.max.
+    void (*weigh)(float* scores, float* weights, std::size_t stride, std::uint32_t tiles,
+                  const std::uint32_t* visible, std::uint32_t* needed, Softmax& state);
     // out[i][d] = out[i][d] * correction[i] + sum over the needed slots of weights[i][slot] * v[slot]
     void (*add_values)(const Rows& v, const float* weights, std::uint32_t n, std::uint32_t needed,
                        const Softmax* states, float* out, std::uint32_t out_stride,

@@ -7,15 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "caches.hpp"
+#include "machine.hpp"
 
 namespace mustafar::bench {
 namespace {
@@ -37,27 +35,9 @@ struct Settings {
     std::string json;
 };
 
-double now_ns() {
-    return std::chrono::duration<double, std::nano>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
-
 // What is being done, on a terminal.
 void note(const std::string& text) {
     if (isatty(STDERR_FILENO) != 0) { std::cerr << "\r\033[K" << text << std::flush; }
-}
-
-// Cycles per ns of this moment, from a chain of dependent additions (one cycle each).
-double clock_ghz() {
-    constexpr std::uint64_t steps = 20'000'000;
-    std::uint64_t x = 1;
-    const double start = now_ns();
-    for (std::uint64_t i = 0; i < steps; ++i) {
-        x += 3;
-        __asm__ volatile("" : "+r"(x));
-    }
-    return static_cast<double>(steps) / (now_ns() - start);
 }
 
 double quantile(std::vector<double> values, double q) {
@@ -67,55 +47,6 @@ double quantile(std::vector<double> values, double q) {
     const std::size_t high = std::min(low + 1, values.size() - 1);
     return values[low] + (values[high] - values[low]) * (at - static_cast<double>(low));
 }
-
-// Reads memory as fast as a plain loop can: GB/s.
-class Stream {
-  public:
-    Stream(std::size_t bytes, std::uint32_t threads)
-        : allocator_(arena_.allocator()), lines_(bytes / sizeof(Line)), threads_(threads) {
-        data_ = static_cast<Line*>(allocator_.allocate(allocator_.user, bytes, sizeof(Line)));
-        if (data_ == nullptr) { throw std::bad_alloc(); }
-        std::memset(static_cast<void*>(data_), 1, bytes);
-    }
-
-    double read() const {
-        std::vector<std::uint64_t> sums(threads_);
-        const double start = now_ns();
-        std::vector<std::thread> workers;
-        for (std::uint32_t t = 1; t < threads_; ++t) {
-            workers.emplace_back([this, t, &sums] { sum(t, sums[t]); });
-        }
-        sum(0, sums[0]);
-        for (std::thread& worker : workers) { worker.join(); }
-        const double spent = now_ns() - start;
-        for (const std::uint64_t part : sums) { sink_ = sink_ + part; }
-        return static_cast<double>(lines_ * sizeof(Line)) / spent;
-    }
-
-  private:
-    using Line = std::uint64_t __attribute__((vector_size(64)));
-
-    void sum(std::uint32_t part, std::uint64_t& result) const {
-        const std::size_t each = lines_ / threads_ / 4 * 4;
-        const Line* from = data_ + part * each;
-        Line total[4] = {};
-        for (std::size_t i = 0; i < each; i += 4) {
-            for (std::size_t j = 0; j < 4; ++j) {
-                __builtin_prefetch(from + i + j + 24); // 1.5 KB ahead
-                total[j] += from[i + j];
-            }
-        }
-        const Line all = total[0] + total[1] + total[2] + total[3];
-        result = all[0] + all[7];
-    }
-
-    Arena arena_;
-    mustafar_allocator allocator_;
-    std::size_t lines_;
-    std::uint32_t threads_;
-    Line* data_ = nullptr;
-    mutable volatile std::uint64_t sink_ = 0;
-};
 
 struct Variant {
     std::string recipe;
@@ -183,9 +114,7 @@ class Bench {
         std::vector<float> out(std::size_t{shape_.q_heads} * trace_.head_dim);
         for (const std::string& backend : settings_.backends) {
             for (const std::string& recipe : settings_.recipes) {
-                if (isatty(2) != 0)
-                    std::cerr << fmt::format("\r\033[Kfilling {} of {} tokens", recipe,
-                                             shape_.tokens);
+                note(fmt::format("filling {} of {} tokens", recipe, shape_.tokens));
                 Variant variant;
                 variant.recipe = recipe;
                 variant.caches =
@@ -206,11 +135,12 @@ class Bench {
         const Stream stream(std::size_t{512} << 20, threads);
         stream_.clear();
         clock_.clear();
+        vectors_.clear();
         for (std::uint32_t round = 0; round < settings_.rounds; ++round) {
-            if (isatty(2) != 0)
-                std::cerr << fmt::format("\r\033[Kround {} of {}", round + 1, settings_.rounds);
+            note(fmt::format("round {} of {}", round + 1, settings_.rounds));
             stream_.push_back(stream.read());
             clock_.push_back(clock_ghz());
+            vectors_.push_back(vector_rate());
             for (Variant& variant : variants) {
                 variant.ns.push_back(attend_all(*variant.caches, out));
             }
@@ -231,9 +161,10 @@ class Bench {
                nlohmann::json& rows) const {
         const double stream = quantile(stream_, 0.5);
         fmt::print(
-            "\n{} tokens, {} thread{}, {} q heads, {} kv heads, d = {}; stream read {:.1f} GB/s\n",
+            "\n{} tokens, {} thread{}, {} q heads, {} kv heads, d = {}; stream read {:.1f} GB/s, "
+            "clock {:.1f} GHz, vector fma {:.1f} per ns\n",
             shape_.tokens, threads, threads == 1 ? "" : "s", shape_.q_heads, shape_.kv_heads,
-            trace_.head_dim, stream);
+            trace_.head_dim, stream, quantile(clock_, 0.5), quantile(vectors_, 0.5));
         fmt::print("{:<14} {:<18} {:>9} {:>8} {:>14} {:>7} {:>8} {:>8} {:>9}\n", "recipe", "row",
                    "bytes", "ns", "p10..p90", "GB/s", "% stream", "x dense", "error");
         for (const Variant& v : variants) {
@@ -268,8 +199,9 @@ class Bench {
     const Trace& trace_;
     Shape shape_;
     std::vector<float> q_;
-    std::vector<double> stream_; // GB/s, one per round
-    std::vector<double> clock_;  // GHz
+    std::vector<double> stream_;  // GB/s, one per round
+    std::vector<double> clock_;   // GHz
+    std::vector<double> vectors_; // fused multiply-adds per ns
 };
 
 int run(int argc, char** argv) {
