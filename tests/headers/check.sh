@@ -54,6 +54,15 @@ for pair in "${compilers[@]}"; do
     done
 done
 
+# The C++ wrapper, by those who have C++20: alone, and behind all others with its second half first.
+for pair in "${compilers[@]}"; do
+    for set in "mustafar.hpp mustafar.hpp" "${headers[*]} cache.hpp mustafar.hpp"; do
+        # shellcheck disable=SC2086
+        compiles "$include" "${pair#*,}" c++ c++20 $set
+        report $? "$set, ${pair#*,} -std=c++20: $(head -3 "$work/log")"
+    done
+done
+
 for header in "${headers[@]}"; do
     ! LC_ALL=C grep -n '[^ -~]' "$include/mustafar/$header" >"$work/log"
     report $? "$header holds tabs or bytes beyond ASCII: $(head -1 "$work/log")"
@@ -66,6 +75,11 @@ for header in "${headers[@]}"; do
     *) grep -q "^#include \"$header\"" "$include/mustafar/mustafar.h"
        report $? "mustafar.h does not include $header" ;;
     esac
+done
+
+for header in "$include"/mustafar/*.hpp; do
+    ! LC_ALL=C grep -n '[^ -~]' "$header" >"$work/log"
+    report $? "$header holds tabs or bytes beyond ASCII: $(head -1 "$work/log")"
 done
 
 echo "$passed passed, $failed failed"

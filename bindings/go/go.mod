@@ -1,0 +1,3 @@
+module mustafar
+
+go 1.19
