@@ -279,10 +279,17 @@ bool Part::weigh_step(const TileOps& ops, std::uint32_t tiles) {
 }
 
 void Part::add_step(const TileOps& ops, std::uint32_t tiles) {
+    // Values are fetched ahead where those of this step are read: the next one will be like it.
+    std::uint32_t rows = 0;
+    std::uint32_t read = 0;
+    for (std::uint32_t t = 0; newest_first_ && t < tiles; ++t) {
+        rows += count_of(step_[t].slots);
+        read += count_of(needed_[t]);
+    }
+    const bool mostly_needed = 2 * read >= rows;
     for (std::uint32_t t = 0; t < tiles; ++t) {
         if (newest_first_) { leave_out(t); }
-        const Ahead ahead = newest_first_ ? Ahead{} // V not before it is needed
-                                          : tiles_.ahead(step_[t].later, Side::v);
+        const Ahead ahead = mostly_needed ? tiles_.ahead(step_[t].later, Side::v) : Ahead{};
         ops.add_values(tiles_.rows(step_[t].index, Side::v), of_tile(work_.weights, t), padded(n_),
                        needed_[t], states_, work_.out, static_cast<std::uint32_t>(stride_),
                        work_.scratch, ahead);

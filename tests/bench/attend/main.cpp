@@ -50,7 +50,8 @@ double quantile(std::vector<double> values, double q) {
 
 struct Variant {
     std::string recipe;
-    std::unique_ptr<Caches> caches;
+    std::shared_ptr<Caches> caches; // a recipe's with and without drop_mass share them
+    double drop_mass = 0.0;
     std::vector<double> ns; // per token and kv head, one per round
     std::vector<double> ratio;
     double error = 0.0;
@@ -78,12 +79,12 @@ class Bench {
     }
 
   private:
-    double attend_all(const Caches& caches, std::vector<float>& out) const {
+    double attend_all(const Caches& caches, double drop_mass, std::vector<float>& out) const {
         const std::int64_t d = trace_.head_dim;
         const mustafar_tensor q =
             f32_tensor(const_cast<float*>(q_.data()), {1, 1, shape_.q_heads, d});
         const mustafar_tensor view = f32_tensor(out.data(), {1, 1, shape_.q_heads, d});
-        auto options = options_of();
+        auto options = options_of(drop_mass);
         double spent = 0.0; // of the passes from the second on, where the working set fits a cache
         std::size_t passes = 0;
         const bool resident = settings_.working_set_mb == 0;
@@ -102,11 +103,26 @@ class Bench {
                shape_.kv_heads;
     }
 
-    mustafar_attend_options options_of() const {
+    mustafar_attend_options options_of(double drop_mass) const {
         auto options = sized<mustafar_attend_options>();
         options.scale = trace_.scale_option();
-        options.drop_mass = static_cast<float>(settings_.drop_mass);
+        options.drop_mass = static_cast<float>(drop_mass);
         return options;
+    }
+
+    Variant variant_of(const std::string& name, const std::shared_ptr<Caches>& caches,
+                       double drop_mass, std::vector<float>& out) const {
+        Variant variant;
+        variant.recipe = name;
+        variant.caches = caches;
+        variant.drop_mass = drop_mass;
+        attend_all(*caches, drop_mass, out);
+        if (!settings_.no_error) {
+            const mustafar_tensor q =
+                f32_tensor(const_cast<float*>(q_.data()), {1, 1, shape_.q_heads, trace_.head_dim});
+            variant.error = relative_error(out, caches->reference(shape_, q, options_of(0.0)));
+        }
+        return variant;
     }
 
     std::vector<Variant> measure(std::uint32_t threads) {
@@ -115,21 +131,14 @@ class Bench {
         for (const std::string& backend : settings_.backends) {
             for (const std::string& recipe : settings_.recipes) {
                 note(fmt::format("filling {} of {} tokens", recipe, shape_.tokens));
-                Variant variant;
-                variant.recipe = recipe;
-                variant.caches =
-                    std::make_unique<Caches>(trace_, shape_, recipe, backend, threads,
+                const auto caches =
+                    std::make_shared<Caches>(trace_, shape_, recipe, backend, threads,
                                              std::size_t{settings_.working_set_mb} << 20);
-                attend_all(*variant.caches, out);
-                if (!settings_.no_error) {
-                    const mustafar_tensor q =
-                        f32_tensor(q_.data(), {1, 1, shape_.q_heads, trace_.head_dim});
-                    auto exact = options_of();
-                    exact.drop_mass = 0.0F;
-                    variant.error =
-                        relative_error(out, variant.caches->reference(shape_, q, exact));
+                variants.push_back(variant_of(recipe, caches, 0.0, out));
+                if (settings_.drop_mass > 0.0) {
+                    variants.push_back(variant_of(fmt::format("{}, drop", recipe), caches,
+                                                  settings_.drop_mass, out));
                 }
-                variants.push_back(std::move(variant));
             }
         }
         const Stream stream(std::size_t{512} << 20, threads);
@@ -142,7 +151,7 @@ class Bench {
             clock_.push_back(clock_ghz());
             vectors_.push_back(vector_rate());
             for (Variant& variant : variants) {
-                variant.ns.push_back(attend_all(*variant.caches, out));
+                variant.ns.push_back(attend_all(*variant.caches, variant.drop_mass, out));
             }
             for (Variant& variant : variants) {
                 for (const Variant& dense : variants) { // of the same backend: the first is dense
@@ -165,13 +174,13 @@ class Bench {
             "clock {:.1f} GHz, vector fma {:.1f} per ns\n",
             shape_.tokens, threads, threads == 1 ? "" : "s", shape_.q_heads, shape_.kv_heads,
             trace_.head_dim, stream, quantile(clock_, 0.5), quantile(vectors_, 0.5));
-        fmt::print("{:<14} {:<18} {:>9} {:>8} {:>14} {:>7} {:>8} {:>8} {:>9}\n", "recipe", "row",
+        fmt::print("{:<17} {:<18} {:>9} {:>8} {:>14} {:>7} {:>8} {:>8} {:>9}\n", "recipe", "row",
                    "bytes", "ns", "p10..p90", "GB/s", "% stream", "x dense", "error");
         for (const Variant& v : variants) {
             const double ns = quantile(v.ns, 0.5);
             const double bytes = v.caches->bytes_per_token_head();
             const double ratio = v.ratio.empty() ? 0.0 : quantile(v.ratio, 0.5);
-            fmt::print("{:<14} {:<18} {:>9.1f} {:>8.2f} {:>6.2f}..{:<6.2f} {:>7.1f} {:>8.0f} "
+            fmt::print("{:<17} {:<18} {:>9.1f} {:>8.2f} {:>6.2f}..{:<6.2f} {:>7.1f} {:>8.0f} "
                        "{:>8.2f} {:>9.1e}\n",
                        v.recipe, v.caches->kernel(), bytes, ns, quantile(v.ns, 0.1),
                        quantile(v.ns, 0.9), bytes / ns, 100.0 * bytes / ns / stream, ratio,
@@ -223,7 +232,8 @@ int run(int argc, char** argv) {
     app.add_option("--rounds", settings.rounds)->check(CLI::Range(1, 1000));
     app.add_option("--working-set", settings.working_set_mb, "MB per recipe")
         ->check(CLI::Range(0, 16384));
-    app.add_option("--drop-mass", settings.drop_mass, "let attend leave out so much weight")
+    app.add_option("--drop-mass", settings.drop_mass,
+                   "measure each recipe a second time, leaving out so much weight")
         ->check(CLI::Range(0.0, 1.0));
     app.add_flag("--quick", settings.quick, "two minutes: 16384 tokens, one thread, 7 rounds");
     app.add_flag("--no-error", settings.no_error, "do not compare with the reference rows");
