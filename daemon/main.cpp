@@ -39,7 +39,7 @@ CheckSettings check_settings(const Config& config, const Tokens* tokens) {
 // What each worker does with a request: its own transport, the common handlers.
 std::function<Workers::Work()> work_of(Service& service) {
     return [&service]() -> Workers::Work {
-        return [&service, transport = std::shared_ptr<Transport>(make_transport())](Exchange& exchange) {
+        return [&service, transport = std::shared_ptr<Transport>(make_transport(service.config.idle_timeout))](Exchange& exchange) {
             Request& request = exchange.request;
             const auto handle = [&] {
                 exchange.response = run_handler(service, request);

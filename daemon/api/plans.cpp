@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t recipes_max = 32;
 constexpr std::size_t lengths_max = 64;
 constexpr std::uint32_t tokens_max = 1u << 24;
+constexpr std::uint32_t tokens_default = 1u << 20;
 
 struct Planner {
     mustafar_geometry geometry;
@@ -23,14 +24,19 @@ struct Planner {
         return out;
     }
 
-    // Fewest tokens at which `recipe` takes less than `dense`, and so for every doubling behind; 0: never.
+    // Tokens from which `recipe` takes less than `dense`; 0: not up to max_tokens. Bytes grow in steps of packed
+    // rows alike on both sides, so that the first power of two behind that point is found and then bisected.
     std::uint32_t break_even(const mustafar_recipe* recipe, const mustafar_recipe* dense) const {
         const auto smaller = [&](std::uint32_t tokens) {
             return bytes(recipe, tokens).total < bytes(dense, tokens).total;
         };
-        if (!smaller(options.max_tokens)) { return 0; }
-        std::uint32_t low = 0; // not smaller here
-        std::uint32_t high = options.max_tokens;
+        std::uint32_t low = 0;  // not smaller here
+        std::uint32_t high = 1; // doubled until it is
+        while (!smaller(high)) {
+            if (high == options.max_tokens) { return 0; }
+            low = high;
+            high = high > options.max_tokens / 2 ? options.max_tokens : 2 * high;
+        }
         while (high - low > 1) {
             const std::uint32_t middle = low + (high - low) / 2;
             (smaller(middle) ? high : low) = middle;
@@ -60,7 +66,7 @@ Response post_plans(Service& service, Request& request) {
     JsonFields fields(body);
     Planner planner{read_geometry(fields.object("geometry")), MUSTAFAR_CACHE_OPTIONS_INIT};
     planner.options.max_tokens =
-        static_cast<std::uint32_t>(fields.integer("max_tokens", 1, tokens_max, tokens_max));
+        static_cast<std::uint32_t>(fields.integer("max_tokens", 1, tokens_max, tokens_default));
     const auto lengths = read_lengths(fields, planner.options.max_tokens);
     const Json& recipes = fields.array("recipes", recipes_max);
     const std::string pointer = fields.pointer("recipes");

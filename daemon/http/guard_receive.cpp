@@ -222,6 +222,7 @@ bool Guard::receive_body(Connection& connection) {
 
 void Guard::body_arrived(Connection& connection) {
     Exchange& exchange = *connection.exchange;
+    exchange.body_bytes = exchange.request.body.size();
     const Route& route = *exchange.request.route;
     if (route.on_io_thread) {
         reply(connection, run_handler(service_, exchange.request));

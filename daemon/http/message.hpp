@@ -36,6 +36,7 @@ struct Request {
     std::string id;                  // X-Request-Id
     std::vector<std::string> path;   // values of the {names} of the route, in order; they match the id pattern
     Fields query;                    // decoded, ordered by name
+    bool query_repeats = false;      // a parameter stood twice with one value: `query` has it once
     Fields fields;                   // those of request_fields, as sent
     Staging body;
     Scope scope = Scope::none;       // what the caller may do

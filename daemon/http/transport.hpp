@@ -23,7 +23,8 @@ class Transport {
                                  Response& response, const std::function<void()>& handle) = 0;
 };
 
-std::unique_ptr<Transport> make_transport();
+// `idle_seconds`: how long a connection may wait for its next request, as replies tell.
+std::unique_ptr<Transport> make_transport(double idle_seconds);
 const char* transport_name(); // "cpp-httplib 0.11.4"
 
 // Head of a reply that needs no library: what the guard says on its own.

@@ -6,6 +6,7 @@
 // never sees: sockets, bodies, a client's fields, and any target that is not strict.
 #include "http/transport.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -47,7 +48,8 @@ class HeadStream final : public httplib::Stream {
 
 class HttplibTransport final : public Transport, private httplib::Server {
   public:
-    HttplibTransport() {
+    explicit HttplibTransport(double idle_seconds) {
+        set_keep_alive_timeout(static_cast<time_t>(idle_seconds));
         set_keep_alive_max_count(1u << 30);
         // Before routing, hence before the library would read a body.
         set_pre_routing_handler([this](const httplib::Request& in, httplib::Response& out) {
@@ -81,6 +83,12 @@ class HttplibTransport final : public Transport, private httplib::Server {
   private:
     void answer(const httplib::Request& in, httplib::Response& out) {
         for (const auto& [name, value] : in.params) { request_->query.push_back({name, value}); }
+        // The library drops a parameter that repeats another, and empty ones: count what was sent.
+        const std::size_t mark = in.target.find('?');
+        if (mark != std::string::npos && mark + 1 < in.target.size()) {
+            const auto parts = std::count(in.target.begin() + static_cast<std::ptrdiff_t>(mark), in.target.end(), '&') + 1;
+            request_->query_repeats = static_cast<std::size_t>(parts) != in.params.size();
+        }
         (*handle_)();
         out.status = response_->status;
         for (const Field& field : common_fields(*response_, keep_alive_)) {
@@ -98,7 +106,9 @@ class HttplibTransport final : public Transport, private httplib::Server {
 
 } // namespace
 
-std::unique_ptr<Transport> make_transport() { return std::make_unique<HttplibTransport>(); }
+std::unique_ptr<Transport> make_transport(double idle_seconds) {
+    return std::make_unique<HttplibTransport>(idle_seconds);
+}
 
 const char* transport_name() { return "cpp-httplib " CPPHTTPLIB_VERSION; }
 
