@@ -2,8 +2,7 @@
 #include "config.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
+#include <cstdio>
 #include <stdexcept>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "mustafar/info.h"
+#include "openapi.hpp"
 
 namespace mustafar::daemon {
 
@@ -49,16 +49,22 @@ const auto not_negative = CLI::Range(0.0, 86400.0);
 
 void add_where(CLI::App& app, Config& config) {
     const char* group = "Where it listens";
-    app.add_option("--host", config.host, "address, or localhost")->group(group)->type_name("ADDRESS");
+    app.add_option("--host", config.host, "address, or localhost")
+        ->group(group)
+        ->type_name("ADDRESS");
     app.add_option("--port", config.port, "0: any that is free")->group(group)->type_name("N");
     app.add_option("--port-file", config.port_file, "gets the port when it listens")
         ->group(group)
         ->type_name("FILE");
-    app.add_option("--unix", config.unix_path, "a UNIX socket instead")->group(group)->type_name("PATH");
+    app.add_option("--unix", config.unix_path, "a UNIX socket instead")
+        ->group(group)
+        ->type_name("PATH");
     app.add_option("--allow-host", config.allow_hosts, "a further name that Host may have")
         ->group(group)
         ->type_name("NAME");
-    app.add_option("--token-file", config.token_file, "who may do what")->group(group)->type_name("FILE");
+    app.add_option("--token-file", config.token_file, "who may do what")
+        ->group(group)
+        ->type_name("FILE");
 }
 
 void add_work(CLI::App& app, Config& config) {
@@ -73,7 +79,8 @@ void add_work(CLI::App& app, Config& config) {
         ->group(group)
         ->check(CLI::Range(0u, 4096u));
     app.add_option("--backend", config.backend, "kernels to use (./dev info)")->group(group);
-    app.add_flag("--allow-blind-append", config.allow_blind_append, "append without expect=")->group(group);
+    app.add_flag("--allow-blind-append", config.allow_blind_append, "append without expect=")
+        ->group(group);
     app.add_option("--log-level", config.log_level, "JSON lines on standard error")
         ->group(group)
         ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
@@ -82,12 +89,19 @@ void add_work(CLI::App& app, Config& config) {
 void add_limits(CLI::App& app, Config& config) {
     const char* group = "Limits (bytes take k, m, g)";
     const auto bytes = [&](const char* name, std::uint64_t& value, const char* text) {
-        app.add_option(name, value, text)->group(group)->type_name("BYTES")->transform(CLI::AsSizeValue(false));
+        app.add_option(name, value, text)
+            ->group(group)
+            ->type_name("BYTES")
+            ->transform(CLI::AsSizeValue(false));
     };
     const auto count = [&](const char* name, std::uint32_t& value, const char* text) {
-        app.add_option(name, value, text)->group(group)->type_name("N")->check(CLI::Range(1u, 1u << 20));
+        app.add_option(name, value, text)
+            ->group(group)
+            ->type_name("N")
+            ->check(CLI::Range(1u, 1u << 20));
     };
-    bytes("--memory-quota", config.memory_quota, "of all caches together; 0: half of the machine's");
+    bytes("--memory-quota", config.memory_quota,
+          "of all caches together; 0: half of the machine's");
     bytes("--staging-limit", config.staging_limit, "of bodies on their way in or out");
     bytes("--body-limit", config.body_limit, "of one octet-stream body");
     bytes("--json-limit", config.json_limit, "of one JSON body");
@@ -119,14 +133,16 @@ void raise_descriptor_limit(std::uint32_t connections) {
     limit.rlim_cur = std::min(wanted, limit.rlim_max);
     if (::setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
         throw std::invalid_argument("--connections-limit " + std::to_string(connections) +
-                                    ": the process may open " + std::to_string(limit.rlim_cur) + " files");
+                                    ": the process may open " + std::to_string(limit.rlim_cur) +
+                                    " files");
     }
 }
 
 } // namespace
 
 bool is_loopback(const std::string& host) {
-    return host == "localhost" || host == "::1" || (host.starts_with("127.") && host.find(':') == host.npos);
+    return host == "localhost" || host == "::1" ||
+           (host.starts_with("127.") && host.find(':') == host.npos);
 }
 
 std::optional<Config> parse_config(int argc, const char* const* argv) {
@@ -142,8 +158,12 @@ std::optional<Config> parse_config(int argc, const char* const* argv) {
     add_limits(app, config);
     add_times(app, config);
     bool print = false;
-    app.add_flag("--check-config", config.check_only, "read everything, start nothing")->configurable(false);
+    app.add_flag("--check-config", config.check_only, "read everything, start nothing")
+        ->configurable(false);
     app.add_flag("--print-config", print, "write a configuration file with every value in use")
+        ->configurable(false);
+    bool openapi = false;
+    app.add_flag("--print-openapi", openapi, "write the OpenAPI document of the API")
         ->configurable(false);
     app.set_config("--config", "", "a configuration file");
     app.allow_config_extras(CLI::config_extras_mode::error);
@@ -156,6 +176,10 @@ std::optional<Config> parse_config(int argc, const char* const* argv) {
         std::string text = error.what();
         std::ranges::replace(text, '\n', ' ');
         throw std::invalid_argument(text + " (--help explains)");
+    }
+    if (openapi) {
+        std::fputs(openapi_text().c_str(), stdout);
+        return std::nullopt;
     }
     check_config(config);
     if (print) {
@@ -179,7 +203,9 @@ void check_config(Config& config) {
     if (config.backend.size() > 31) { wrong("--backend " + config.backend + ": there is none"); }
     if (config.memory_quota == 0) {
         struct sysinfo info {};
-        if (::sysinfo(&info) != 0) { wrong("--memory-quota: the machine does not tell its memory"); }
+        if (::sysinfo(&info) != 0) {
+            wrong("--memory-quota: the machine does not tell its memory");
+        }
         config.memory_quota = std::uint64_t{info.totalram} * info.mem_unit / 2;
     }
     raise_descriptor_limit(config.connections_limit);

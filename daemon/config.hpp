@@ -11,9 +11,9 @@ namespace mustafar::daemon {
 
 struct Config {
     std::string host = "127.0.0.1";
-    std::uint16_t port = 8642; // 0 = any that is free
-    std::string port_file;     // written when listening
-    std::string unix_path;     // instead of host and port
+    std::uint16_t port = 8642;            // 0 = any that is free
+    std::string port_file;                // written when listening
+    std::string unix_path;                // instead of host and port
     std::vector<std::string> allow_hosts; // names besides those of the loopback
     std::string token_file;
     std::string data_dir; // empty: no snapshots, recipes are kept in memory

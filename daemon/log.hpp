@@ -17,6 +17,7 @@ void stop_log(); // writes what is left
 
 void log_event(const char* event, const Json& members = Json::object()); // info
 void log_error(const char* event, const Json& members = Json::object());
-void log_request(const Exchange& exchange); // info; warning from 1 s on, error from status 500 but 503 and 507
+void log_request(
+    const Exchange& exchange); // info; warning from 1 s on, error from status 500 but 503 and 507
 
 } // namespace mustafar::daemon

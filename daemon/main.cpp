@@ -22,13 +22,15 @@ namespace {
 CheckSettings check_settings(const Config& config, const Tokens* tokens) {
     CheckSettings settings;
     settings.hosts = {"localhost", "127.0.0.1", "[::1]"};
-    settings.hosts.insert(settings.hosts.end(), config.allow_hosts.begin(), config.allow_hosts.end());
+    settings.hosts.insert(settings.hosts.end(), config.allow_hosts.begin(),
+                          config.allow_hosts.end());
     if (config.host != "0.0.0.0" && config.host != "::") {
-        settings.hosts.push_back(config.host.find(':') == std::string::npos ? config.host
-                                                                             : "[" + config.host + "]");
+        settings.hosts.push_back(
+            config.host.find(':') == std::string::npos ? config.host : "[" + config.host + "]");
     }
     for (std::string& host : settings.hosts) {
-        std::ranges::transform(host, host.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        std::ranges::transform(host, host.begin(),
+                               [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     }
     settings.tokens = tokens;
     settings.json_limit = config.json_limit;
@@ -39,7 +41,8 @@ CheckSettings check_settings(const Config& config, const Tokens* tokens) {
 // What each worker does with a request: its own transport, the common handlers.
 std::function<Workers::Work()> work_of(Service& service) {
     return [&service]() -> Workers::Work {
-        return [&service, transport = std::shared_ptr<Transport>(make_transport(service.config.idle_timeout))](Exchange& exchange) {
+        return [&service, transport = std::shared_ptr<Transport>(
+                              make_transport(service.config.idle_timeout))](Exchange& exchange) {
             Request& request = exchange.request;
             const auto handle = [&] {
                 exchange.response = run_handler(service, request);
@@ -50,8 +53,8 @@ std::function<Workers::Work()> work_of(Service& service) {
                                                     exchange.response, handle);
             } catch (const std::exception& fault) {
                 log_error("fault", {{"id", request.id}, {"what", fault.what()}});
-                exchange.response =
-                    problem_response(Problem(ProblemType::internal, "see the log for this request"), request.id);
+                exchange.response = problem_response(
+                    Problem(ProblemType::internal, "see the log for this request"), request.id);
                 exchange.response.fields.push_back({"X-Request-Id", request.id});
                 exchange.head = write_head(exchange.response, exchange.keep_alive);
             }
@@ -82,8 +85,9 @@ void write_port_file(const Config& config, const Listener& listener) {
 }
 
 int serve(const Config& config) {
-    const auto tokens =
-        config.token_file.empty() ? nullptr : std::make_unique<Tokens>(Tokens::read(config.token_file));
+    const auto tokens = config.token_file.empty()
+                            ? nullptr
+                            : std::make_unique<Tokens>(Tokens::read(config.token_file));
     block_stop_signals();
     start_log(config.log_level);
     Service service(config);
@@ -94,7 +98,8 @@ int serve(const Config& config) {
     Listener listener(config);
     const std::string address = listener.address();
     write_port_file(config, listener);
-    Guard guard(config, check_settings(config, tokens.get()), std::move(listener), service, work_of(service));
+    Guard guard(config, check_settings(config, tokens.get()), std::move(listener), service,
+                work_of(service));
     log_event("listening", {{"address", address}, {"memory_quota_bytes", config.memory_quota}});
     std::printf("mustafard listens on %s\n", address.c_str());
     std::fflush(stdout);

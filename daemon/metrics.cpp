@@ -48,7 +48,8 @@ void write_memory(std::string& out, const Service& service) {
     call(mustafar_context_get_stats, service.context.get(), &stats);
     one(out, "mustafard_caches", "gauge", "Caches that can be asked for.", service.caches.size());
     head(out, "mustafard_cache_bytes", "gauge", "Bytes of all caches, by part.");
-    for (const auto& [part, bytes] : {std::pair("pages", stats.page_bytes), {"tables", stats.cache_bytes},
+    for (const auto& [part, bytes] : {std::pair("pages", stats.page_bytes),
+                                      {"tables", stats.cache_bytes},
                                       {"workspace", stats.work_bytes}}) {
         out += fmt::format("mustafard_cache_bytes{{part=\"{}\"}} {}\n", part, bytes);
     }
@@ -100,8 +101,8 @@ void Metrics::op(Op op, Clock::duration time, std::uint64_t bytes) {
     OpCounts& counts = ops_[static_cast<std::size_t>(op)];
     counts.calls.fetch_add(1, std::memory_order_relaxed);
     counts.bytes.fetch_add(bytes, std::memory_order_relaxed);
-    counts.nanoseconds.fetch_add(
-        static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count()), std::memory_order_relaxed);
+    counts.nanoseconds.fetch_add(static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count()),
+                                 std::memory_order_relaxed);
 }
 
 std::string Metrics::text(const Service& service) const {
@@ -111,21 +112,25 @@ std::string Metrics::text(const Service& service) const {
                        mustafar_abi_version());
     head(out, "mustafard_http_requests_total", "counter", "Requests answered.");
     for (const auto& [key, count] : requests_) {
-        out += fmt::format("mustafard_http_requests_total{{method=\"{}\",route=\"{}\",code=\"{}\"}} {}\n",
-                           key.second.first, label_of(key.first), key.second.second, count);
+        out += fmt::format(
+            "mustafard_http_requests_total{{method=\"{}\",route=\"{}\",code=\"{}\"}} {}\n",
+            key.second.first, label_of(key.first), key.second.second, count);
     }
-    head(out, "mustafard_http_request_duration_seconds", "histogram", "From a whole head to its reply.");
+    head(out, "mustafard_http_request_duration_seconds", "histogram",
+         "From a whole head to its reply.");
     for (const auto& [route, histogram] : durations_) {
         histogram.write(out, "mustafard_http_request_duration_seconds",
                         fmt::format("route=\"{}\"", label_of(route)));
     }
     head(out, "mustafard_queue_wait_seconds", "histogram", "Time a request waited for a worker.");
     queue_wait_.write(out, "mustafard_queue_wait_seconds", "");
-    head(out, "mustafard_http_rejected_total", "counter", "Requests and connections refused by the guard.");
+    head(out, "mustafard_http_rejected_total", "counter",
+         "Requests and connections refused by the guard.");
     for (const auto& [reason, count] : rejected_) {
         out += fmt::format("mustafard_http_rejected_total{{reason=\"{}\"}} {}\n", reason, count);
     }
-    one(out, "mustafard_http_request_body_bytes_total", "counter", "Bytes of bodies received.", body_bytes_);
+    one(out, "mustafard_http_request_body_bytes_total", "counter", "Bytes of bodies received.",
+        body_bytes_);
     one(out, "mustafard_connections", "gauge", "Open connections.", connections);
     one(out, "mustafard_queue_depth", "gauge", "Requests that wait for a worker.", queue_depth);
     one(out, "mustafard_tokens_appended_total", "counter", "Tokens appended, per layer.",
@@ -140,7 +145,8 @@ std::string Metrics::text(const Service& service) const {
                                          : value == 1 ? ops_[i].nanoseconds.load()
                                                       : ops_[i].bytes.load();
             const std::string shown =
-                value == 1 ? fmt::format("{:.6f}", static_cast<double>(number) * 1e-9) : fmt::format("{}", number);
+                value == 1 ? fmt::format("{:.6f}", static_cast<double>(number) * 1e-9)
+                           : fmt::format("{}", number);
             out += fmt::format("{}{{op=\"{}\"}} {}\n", name, op_names[i], shown);
         }
     }

@@ -17,7 +17,20 @@ struct Exchange;
 struct Service;
 
 // Operations of the library that are timed.
-enum class Op { append, commit, attend, prune, compress, evict, truncate, fork, reset, save, load, count };
+enum class Op {
+    append,
+    commit,
+    attend,
+    prune,
+    compress,
+    evict,
+    truncate,
+    fork,
+    reset,
+    save,
+    load,
+    count
+};
 const char* op_name(Op op);
 
 class Histogram {

@@ -13,7 +13,8 @@ namespace mustafar::daemon {
 namespace {
 
 // What the guard may answer anyone, whatever the route.
-constexpr int guard_statuses[] = {400, 401, 403, 405, 408, 411, 413, 414, 415, 417, 421, 431, 500, 503, 505};
+constexpr int guard_statuses[] = {400, 401, 403, 405, 408, 411, 413, 414,
+                                  415, 417, 421, 431, 500, 503, 505};
 
 Json reference(const std::string& name) { return {{"$ref", "#/components/schemas/" + name}}; }
 
@@ -23,7 +24,8 @@ Json parameters_of(const Route& route) {
     for (std::size_t at = path.find('{'); at != path.npos; at = path.find('{')) {
         const std::size_t end = path.find('}');
         const std::string name(path.substr(at + 1, end - at - 1));
-        list.push_back({{"name", name}, {"in", "path"}, {"required", true}, {"schema", reference("id")}});
+        list.push_back(
+            {{"name", name}, {"in", "path"}, {"required", true}, {"schema", reference("id")}});
         path.remove_prefix(end + 1);
     }
     for (const QueryParameter& one : route.query) {
@@ -49,10 +51,12 @@ Json responses_of(const Route& route) {
     Json responses = Json::object();
     for (const int status : statuses) {
         const char* text = status_text(status);
-        Json response = {{"description", *text == '\0' ? std::to_string(status) : std::string(text)}};
+        Json response = {
+            {"description", *text == '\0' ? std::to_string(status) : std::string(text)}};
         const bool own = std::ranges::count(route.statuses, status) > 0;
         if (status >= 400) {
-            response["content"] = {{"application/problem+json", {{"schema", reference("problem")}}}};
+            response["content"] = {
+                {"application/problem+json", {{"schema", reference("problem")}}}};
             // /readyz says with 503 what it says with 200.
             if (own && std::string_view(route.name) == "get_readyz") {
                 response["content"].update(content_of(route.response));
@@ -97,7 +101,9 @@ Json problem_schema() {
 }
 
 std::string lower(std::string text) {
-    std::ranges::transform(text, text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::ranges::transform(text, text.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    });
     return text;
 }
 
@@ -111,15 +117,14 @@ std::string openapi_text() {
     Json components = {{"schemas", schemas()}};
     components["schemas"]["problem"] = problem_schema();
     components["securitySchemes"] = {{"token", {{"type", "http"}, {"scheme", "bearer"}}}};
-    const Json document = {
-        {"openapi", "3.1.0"},
-        {"info",
-         {{"title", "mustafard"},
-          {"version", MUSTAFAR_VERSION},
-          {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
-        {"security", Json::array({{{"token", Json::array()}}, Json::object()})},
-        {"paths", std::move(paths)},
-        {"components", std::move(components)}};
+    const Json document = {{"openapi", "3.1.0"},
+                           {"info",
+                            {{"title", "mustafard"},
+                             {"version", MUSTAFAR_VERSION},
+                             {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
+                           {"security", Json::array({{{"token", Json::array()}}, Json::object()})},
+                           {"paths", std::move(paths)},
+                           {"components", std::move(components)}};
     return document.dump(1) + "\n";
 }
 

@@ -21,7 +21,8 @@ constexpr auto del = Method::del;
 const std::vector<QueryParameter> append_query = {
     {"dtype", "string", true, "f16, bf16 or f32: what the body holds"},
     {"tokens", "integer", true, "Rows of each block"},
-    {"expect", "integer", false, "Length of the layer before; required unless --allow-blind-append"},
+    {"expect", "integer", false,
+     "Length of the layer before; required unless --allow-blind-append"},
     {"tentative", "boolean", false, "Packed only after commit"}};
 const std::vector<QueryParameter> attend_query = {
     {"dtype", "string", true, "f16, bf16 or f32: what the body holds"},
@@ -32,7 +33,8 @@ const std::vector<QueryParameter> attend_query = {
     {"softcap", "number", false, "0: none"},
     {"sliding_window", "integer", false, "Positions a query sees"},
     {"drop_mass", "number", false, "0: exact"},
-    {"q_position", "integer", false, "Position of query 0; without it the queries are the last tokens"}};
+    {"q_position", "integer", false,
+     "Position of query 0; without it the queries are the last tokens"}};
 const std::vector<QueryParameter> list_query = {
     {"limit", "integer", false, "1 to 256"}, {"after", "string", false, "Continue behind this id"}};
 const std::vector<QueryParameter> stats_query = {{"per", "string", false, "cache, layer or head"}};
@@ -104,10 +106,14 @@ std::span<const Route> routes() { return table; }
 
 const char* method_name(Method method) {
     switch (method) {
-    case Method::get: return "GET";
-    case Method::put: return "PUT";
-    case Method::post: return "POST";
-    case Method::del: return "DELETE";
+    case Method::get:
+        return "GET";
+    case Method::put:
+        return "PUT";
+    case Method::post:
+        return "POST";
+    case Method::del:
+        return "DELETE";
     }
     return "";
 }

@@ -37,8 +37,9 @@ Service::Service(const Config& its_config)
       snapshot_files(open_folder(config, "snapshots", ".snap")),
       recipe_files(open_folder(config, "recipes", ".json")),
       recipes(recipe_files.get(), config.recipes_limit),
-      snapshots(snapshot_files ? std::make_unique<Snapshots>(*snapshot_files, config.snapshots_limit)
-                               : nullptr),
+      snapshots(snapshot_files
+                    ? std::make_unique<Snapshots>(*snapshot_files, config.snapshots_limit)
+                    : nullptr),
       caches(config.caches_limit) {}
 
 Response run_handler(Service& service, Request& request) {
@@ -52,8 +53,8 @@ Response run_handler(Service& service, Request& request) {
         }
         return problem_response(problem, request.id);
     } catch (const std::bad_alloc&) {
-        return problem_response(Problem(ProblemType::quota_exceeded, "the machine has no memory left"),
-                                request.id);
+        return problem_response(
+            Problem(ProblemType::quota_exceeded, "the machine has no memory left"), request.id);
     } catch (const std::exception& fault) { // its text is for the log, never for a client
         log_error("fault", {{"id", request.id}, {"what", fault.what()}});
         return problem_response(Problem(ProblemType::internal, "see the log for this request"),

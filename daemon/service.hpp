@@ -26,7 +26,7 @@ struct Service {
     StagingBudget staging;
     Metrics metrics;
     Memory memory;
-    Context context; // behind `memory`, before what lives in it
+    Context context;                           // behind `memory`, before what lives in it
     std::unique_ptr<Directory> snapshot_files; // nullptr without --data-dir
     std::unique_ptr<Directory> recipe_files;
     Recipes recipes;

@@ -41,7 +41,9 @@ Tokens Tokens::read(const std::string& path) {
     const bool known = ::fstat(file, &status) == 0;
     const ssize_t bytes = ::read(file, text.data(), text.size());
     ::close(file);
-    if (!known || !S_ISREG(status.st_mode)) { wrong("--token-file " + path + ": not a regular file"); }
+    if (!known || !S_ISREG(status.st_mode)) {
+        wrong("--token-file " + path + ": not a regular file");
+    }
     if ((status.st_mode & 0077) != 0) {
         wrong("--token-file " + path + ": others can read or write it; chmod 600 it");
     }
@@ -72,7 +74,9 @@ Tokens Tokens::parse(std::string_view text, const std::string& name) {
                             : word == "write" ? Scope::write
                             : word == "admin" ? Scope::admin
                                               : Scope::none;
-        if (scope == Scope::none || space == line.npos) { wrong(at + "read|write|admin TOKEN is expected"); }
+        if (scope == Scope::none || space == line.npos) {
+            wrong(at + "read|write|admin TOKEN is expected");
+        }
         const std::string_view token = line.substr(line.find_first_not_of(' ', space));
         for (const char c : token) {
             if (c <= 0x20 || c >= 0x7f) { wrong(at + "a token is visible ASCII without spaces"); }

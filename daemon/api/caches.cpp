@@ -15,7 +15,8 @@ CacheShape read_shape(const Service& service, const Json& body, Recipe* recipe) 
     JsonFields fields(body);
     CacheShape shape;
     shape.geometry = read_geometry(fields.object("geometry"));
-    shape.options.max_tokens = static_cast<std::uint32_t>(fields.integer("max_tokens", 1, INT32_MAX));
+    shape.options.max_tokens =
+        static_cast<std::uint32_t>(fields.integer("max_tokens", 1, INT32_MAX));
     shape.options.reserve_tokens =
         static_cast<std::uint32_t>(fields.integer("reserve_tokens", 0, INT32_MAX, 0));
     shape.options.flags = fields.boolean("auto", true) ? MUSTAFAR_CACHE_AUTO : 0;
@@ -37,7 +38,8 @@ Response already_there(Service& service, const Request& request, const CachePoin
                       {{"cache", id}, {"etag", entry->etag()}});
     }
     if (!entry->shape.same(wanted)) {
-        throw Problem(ProblemType::exists, "cache " + id + " was made differently", {{"cache", id}});
+        throw Problem(ProblemType::exists, "cache " + id + " was made differently",
+                      {{"cache", id}});
     }
     Response response = json_response(write_cache(id, *entry));
     response.fields.push_back({"ETag", entry->etag()});
@@ -57,8 +59,8 @@ Response put_cache(Service& service, Request& request) {
     if (request.field("if-match") != nullptr) {
         throw Problem(ProblemType::precondition_failed, "If-Match: there is no cache " + id);
     }
-    Cache cache = make<mustafar_cache>(mustafar_cache_create, service.context.get(), &shape.geometry,
-                                       recipe.get(), &shape.options);
+    Cache cache = make<mustafar_cache>(mustafar_cache_create, service.context.get(),
+                                       &shape.geometry, recipe.get(), &shape.options);
     const auto entry = std::make_shared<CacheEntry>(std::move(cache), shape);
     Response response = json_response(write_cache(id, *entry), 201);
     response.fields.push_back({"ETag", entry->etag()});
@@ -74,7 +76,8 @@ Response list_caches(Service& service, Request& request) {
     const auto limit = parameters.integer("limit", 1, page_max).value_or(page_max);
     const auto after = parameters.text("after").value_or("");
     if (!after.empty() && !is_id(after)) {
-        throw Problem(ProblemType::bad_parameter, "after: an id is expected", {{"parameter", "after"}});
+        throw Problem(ProblemType::bad_parameter, "after: an id is expected",
+                      {{"parameter", "after"}});
     }
     const auto found = service.caches.list(after, limit + 1);
     Json list = Json::array();

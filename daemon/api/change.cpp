@@ -40,8 +40,9 @@ Response commit_cache(Service& service, Request& request) {
     JsonFields fields(body);
     const std::uint32_t layer = index_or_all(fields, "layer");
     fields.finish();
-    return change_cache(service, request, Op::commit,
-                        [&](CacheEntry& entry) { call(mustafar_cache_commit, entry.cache(), layer); });
+    return change_cache(service, request, Op::commit, [&](CacheEntry& entry) {
+        call(mustafar_cache_commit, entry.cache(), layer);
+    });
 }
 
 Response prune_cache(Service& service, Request& request) {
@@ -55,7 +56,8 @@ Response prune_cache(Service& service, Request& request) {
     mustafar_prune_options options = MUSTAFAR_PRUNE_OPTIONS_INIT;
     // In the order of MUSTAFAR_PRUNE_..., without the mask, which has no place in JSON.
     options.method = static_cast<std::uint32_t>(fields.word(
-        "method", {"recipe", "none", "token_topk", "n_m", "channels", "channel_topk", "threshold"}, 0));
+        "method", {"recipe", "none", "token_topk", "n_m", "channels", "channel_topk", "threshold"},
+        0));
     options.keep = static_cast<std::uint32_t>(fields.integer("keep", 0, INT32_MAX, 0));
     options.of = static_cast<std::uint32_t>(fields.integer("of", 0, INT32_MAX, 0));
     options.threshold = static_cast<float>(fields.number("threshold", 0, 65504, 0));
@@ -73,8 +75,9 @@ Response compress_cache(Service& service, Request& request) {
     JsonFields fields(body);
     const std::uint32_t layer = index_or_all(fields, "layer");
     fields.finish();
-    return change_cache(service, request, Op::compress,
-                        [&](CacheEntry& entry) { call(mustafar_cache_compress, entry.cache(), layer); });
+    return change_cache(service, request, Op::compress, [&](CacheEntry& entry) {
+        call(mustafar_cache_compress, entry.cache(), layer);
+    });
 }
 
 Response evict_cache(Service& service, Request& request) {
@@ -87,8 +90,8 @@ Response evict_cache(Service& service, Request& request) {
         std::vector<float> scores;
         for (const Json& value : fields.array("scores", positions_max)) {
             if (!value.is_number()) {
-                throw bad_body(fields.pointer("scores") + "/" + std::to_string(scores.size()), "type",
-                               "a number is expected");
+                throw bad_body(fields.pointer("scores") + "/" + std::to_string(scores.size()),
+                               "type", "a number is expected");
             }
             scores.push_back(value.get<float>());
         }
@@ -107,8 +110,8 @@ Response evict_cache(Service& service, Request& request) {
     const std::uint32_t flags = fields.boolean("keep", false) ? MUSTAFAR_EVICT_KEEP : 0u;
     fields.finish();
     return change_cache(service, request, Op::evict, [&](CacheEntry& entry) {
-        call(mustafar_cache_evict, entry.cache(), layer, kv_head, positions.data(), positions.size(),
-             flags);
+        call(mustafar_cache_evict, entry.cache(), layer, kv_head, positions.data(),
+             positions.size(), flags);
     });
 }
 
@@ -116,7 +119,8 @@ Response truncate_cache(Service& service, Request& request) {
     const Json body = parse_body(request);
     JsonFields fields(body);
     const std::uint32_t length = u32(fields, "length", 0);
-    const std::uint32_t flags = fields.boolean("keep_packed", false) ? MUSTAFAR_TRUNCATE_KEEP_PACKED : 0u;
+    const std::uint32_t flags =
+        fields.boolean("keep_packed", false) ? MUSTAFAR_TRUNCATE_KEEP_PACKED : 0u;
     fields.finish();
     return change_cache(service, request, Op::truncate, [&](CacheEntry& entry) {
         call(mustafar_cache_truncate, entry.cache(), length, flags);

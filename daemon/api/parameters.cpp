@@ -109,8 +109,8 @@ std::size_t dtype_bytes(mustafar_dtype dtype) { return dtype == MUSTAFAR_F32 ? 4
 std::uint32_t path_index(const Request& request, std::size_t n, std::uint32_t count) {
     const auto number = plain<std::uint32_t>(request.path[n]);
     if (!number || *number >= count) {
-        throw Problem(ProblemType::not_found,
-                      "there is no layer " + request.path[n] + "; there are " + std::to_string(count));
+        throw Problem(ProblemType::not_found, "there is no layer " + request.path[n] +
+                                                  "; there are " + std::to_string(count));
     }
     return *number;
 }
@@ -122,8 +122,7 @@ void check_digest(const Request& request) {
     const Sha256 hash = sha256(request.body.view());
     unsigned char base64[64] = {};
     EVP_EncodeBlock(base64, hash.data(), static_cast<int>(hash.size()));
-    const std::string expected =
-        std::string(prefix) + reinterpret_cast<const char*>(base64) + ":";
+    const std::string expected = std::string(prefix) + reinterpret_cast<const char*>(base64) + ":";
     if (!field->starts_with(prefix)) {
         throw Problem(ProblemType::digest_mismatch, "only one digest, sha-256, is understood");
     }
@@ -139,7 +138,9 @@ bool etag_listed(const std::string& list, const std::string& etag) {
         const std::size_t comma = rest.find(',');
         std::string_view one = rest.substr(0, comma);
         rest.remove_prefix(comma == rest.npos ? rest.size() : comma + 1);
-        while (!one.empty() && (one.front() == ' ' || one.front() == '\t')) { one.remove_prefix(1); }
+        while (!one.empty() && (one.front() == ' ' || one.front() == '\t')) {
+            one.remove_prefix(1);
+        }
         while (!one.empty() && (one.back() == ' ' || one.back() == '\t')) { one.remove_suffix(1); }
         if (one == "*" || one == etag) { return true; }
     }

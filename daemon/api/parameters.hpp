@@ -15,8 +15,10 @@ namespace mustafar::daemon {
 // Borrows the request. Throws Problem bad_parameter, which names the parameter.
 class Parameters {
   public:
-    explicit Parameters(const Request& request); // refuses duplicates and what the route does not list
-    std::optional<std::uint64_t> integer(const char* name, std::uint64_t low, std::uint64_t high) const;
+    explicit Parameters(
+        const Request& request); // refuses duplicates and what the route does not list
+    std::optional<std::uint64_t> integer(const char* name, std::uint64_t low,
+                                         std::uint64_t high) const;
     std::uint64_t required_integer(const char* name, std::uint64_t low, std::uint64_t high) const;
     std::optional<double> number(const char* name, double low, double high) const;
     bool boolean(const char* name) const; // false where it is not there

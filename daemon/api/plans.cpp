@@ -90,7 +90,8 @@ Response post_plans(Service& service, Request& request) {
                          {"break_even_tokens", even == 0 ? Json(nullptr) : Json(even)},
                          {"rows", std::move(rows)}});
     }
-    return json_response({{"geometry", write_geometry(planner.geometry)}, {"plans", std::move(plans)}});
+    return json_response(
+        {{"geometry", write_geometry(planner.geometry)}, {"plans", std::move(plans)}});
 }
 
 } // namespace mustafar::daemon

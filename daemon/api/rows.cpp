@@ -21,7 +21,8 @@ mustafar_tensor rows_view(const char* data, mustafar_dtype dtype, std::uint64_t 
                           std::uint32_t heads, std::uint32_t d) {
     const auto h = static_cast<std::int64_t>(heads);
     const auto n = static_cast<std::int64_t>(d);
-    return experiment::tensor(data, dtype, {static_cast<std::int64_t>(tokens), h, n}, {h * n, n, 1});
+    return experiment::tensor(data, dtype, {static_cast<std::int64_t>(tokens), h, n},
+                              {h * n, n, 1});
 }
 
 // [1, tokens, heads, d], contiguous.
@@ -49,17 +50,20 @@ struct AppendQuery {
 
 AppendQuery read_append(const Service& service, const Request& request) {
     const Parameters parameters(request);
-    AppendQuery query{parameters.dtype("dtype"),
-                      static_cast<std::uint32_t>(parameters.required_integer("tokens", 1, tokens_max)),
-                      parameters.integer("expect", 0, INT32_MAX), parameters.boolean("tentative")};
+    AppendQuery query{
+        parameters.dtype("dtype"),
+        static_cast<std::uint32_t>(parameters.required_integer("tokens", 1, tokens_max)),
+        parameters.integer("expect", 0, INT32_MAX), parameters.boolean("tentative")};
     if (!query.expect && !service.config.allow_blind_append) {
-        throw Problem(ProblemType::precondition_required,
-                      "expect=LENGTH makes an append safe to repeat; --allow-blind-append permits others");
+        throw Problem(
+            ProblemType::precondition_required,
+            "expect=LENGTH makes an append safe to repeat; --allow-blind-append permits others");
     }
     return query;
 }
 
-Response appended(const CacheEntry& entry, const Request& request, std::uint32_t layer, bool replayed) {
+Response appended(const CacheEntry& entry, const Request& request, std::uint32_t layer,
+                  bool replayed) {
     Response response = json_response({{"cache", request.path[0]},
                                        {"layer", layer},
                                        {"length", entry.length(layer)},
@@ -129,14 +133,15 @@ AttendQuery read_attend(const Request& request) {
     AttendQuery query{};
     query.dtype = parameters.dtype("dtype");
     query.out_dtype = parameters.dtype("out_dtype", query.dtype);
-    query.tokens = static_cast<std::uint32_t>(parameters.required_integer("q_tokens", 1, tokens_max));
+    query.tokens =
+        static_cast<std::uint32_t>(parameters.required_integer("q_tokens", 1, tokens_max));
     query.lse = parameters.boolean("lse");
     query.options = MUSTAFAR_ATTEND_OPTIONS_INIT;
     query.options.scale = static_cast<float>(parameters.number("scale", 0, 1e6).value_or(0));
     query.options.softcap = static_cast<float>(parameters.number("softcap", 0, 1e6).value_or(0));
     query.options.drop_mass = static_cast<float>(parameters.number("drop_mass", 0, 1).value_or(0));
-    query.options.sliding_window = static_cast<std::uint32_t>(
-        parameters.integer("sliding_window", 1, INT32_MAX).value_or(0));
+    query.options.sliding_window =
+        static_cast<std::uint32_t>(parameters.integer("sliding_window", 1, INT32_MAX).value_or(0));
     if (const auto position = parameters.integer("q_position", 0, std::uint64_t{1} << 40)) {
         query.options.flags = MUSTAFAR_ATTEND_AT;
         query.options.q_position = static_cast<std::int64_t>(*position);
@@ -170,8 +175,10 @@ Response attend_rows(Service& service, Request& request) {
     const std::uint64_t lse_bytes = query.lse ? vectors * sizeof(float) : 0;
     Staging reply = reserve_reply(service, out_bytes + lse_bytes);
 
-    const auto q = queries_view(request.body.data(), query.dtype, query.tokens, g.q_heads, g.head_dim_k);
-    const auto out = queries_view(reply.data(), query.out_dtype, query.tokens, g.q_heads, g.head_dim_v);
+    const auto q =
+        queries_view(request.body.data(), query.dtype, query.tokens, g.q_heads, g.head_dim_k);
+    const auto out =
+        queries_view(reply.data(), query.out_dtype, query.tokens, g.q_heads, g.head_dim_v);
     auto lse = queries_view(reply.data() + out_bytes, MUSTAFAR_F32, query.tokens, g.q_heads, 1);
     lse.ndim = 3;
     const mustafar_tensor* none = nullptr;
@@ -198,7 +205,8 @@ Response attend_rows(Service& service, Request& request) {
     const auto ms = [](Clock::duration time) {
         return std::to_string(std::chrono::duration<double, std::milli>(time).count());
     };
-    response.fields.push_back({"Server-Timing", "lock;dur=" + ms(waited) + ", compute;dur=" + ms(computed)});
+    response.fields.push_back(
+        {"Server-Timing", "lock;dur=" + ms(waited) + ", compute;dur=" + ms(computed)});
     response.fields.push_back({"Mustafar-Dtype", mustafar_dtype_name(query.out_dtype)});
     response.fields.push_back({"Mustafar-Shape", std::to_string(query.tokens) + "," +
                                                      std::to_string(g.q_heads) + "," +

@@ -7,7 +7,8 @@ namespace mustafar::daemon {
 
 namespace {
 
-constexpr std::uint64_t count_max = 1u << 20; // far above what the library takes; it says what is wrong
+constexpr std::uint64_t count_max =
+    1u << 20; // far above what the library takes; it says what is wrong
 
 std::uint32_t u32(std::uint64_t number) { return static_cast<std::uint32_t>(number); }
 
@@ -65,8 +66,8 @@ Clock::time_point lock_deadline(const Service& service, const Request& request) 
 void check_if_match(const Request& request, const std::string& etag) {
     const std::string* wanted = request.field("if-match");
     if (wanted != nullptr && !etag_listed(*wanted, etag)) {
-        throw Problem(ProblemType::precondition_failed, "If-Match does not list the ETag of the cache",
-                      {{"etag", etag}});
+        throw Problem(ProblemType::precondition_failed,
+                      "If-Match does not list the ETag of the cache", {{"etag", etag}});
     }
 }
 

@@ -3,16 +3,17 @@
 #pragma once
 
 #include "http/message.hpp"
-#include "json/fields.hpp"
 #include "library.hpp"
 #include "service.hpp"
+#include "json/fields.hpp"
 
 namespace mustafar::daemon {
 
 Response json_response(const Json& document, int status = 200);
 Json parse_body(const Request& request);
 
-mustafar_geometry read_geometry(JsonFields fields); // {"layers", "q_heads", "kv_heads", "head_dim", ...}
+mustafar_geometry
+read_geometry(JsonFields fields); // {"layers", "q_heads", "kv_heads", "head_dim", ...}
 Json write_geometry(const mustafar_geometry& geometry);
 Json write_bytes(const mustafar_bytes& bytes);
 

@@ -66,7 +66,8 @@ Response put_snapshot(Service& service, Request& request) {
     const bool replaced = overwrite && snapshots.find(name).has_value();
     const auto start = Clock::now();
     if (!snapshots.save(name, frozen.get(), model_id, overwrite)) {
-        throw Problem(ProblemType::exists, "there is a snapshot " + name + "; \"overwrite\": true replaces it",
+        throw Problem(ProblemType::exists,
+                      "there is a snapshot " + name + "; \"overwrite\": true replaces it",
                       {{"snapshot", name}});
     }
     const auto written = snapshots.find(name);
@@ -115,7 +116,8 @@ Response restore_snapshot(Service& service, Request& request) {
     const auto file = snapshots.find(request.path[0]);
     service.metrics.op(Op::load, Clock::now() - start, file ? file->file.bytes : 0);
     CacheShape shape = shape_of(cache.get());
-    return publish_cache(service, to, std::make_shared<CacheEntry>(std::move(cache), std::move(shape)));
+    return publish_cache(service, to,
+                         std::make_shared<CacheEntry>(std::move(cache), std::move(shape)));
 }
 
 } // namespace mustafar::daemon

@@ -34,7 +34,8 @@ void check_origin(const Head& head) {
     }
     if (const auto site = head.find("sec-fetch-site")) {
         if (*site != "same-origin" && *site != "none") {
-            throw Problem(ProblemType::foreign_origin, "Sec-Fetch-Site is neither same-origin nor none");
+            throw Problem(ProblemType::foreign_origin,
+                          "Sec-Fetch-Site is neither same-origin nor none");
         }
     }
 }
@@ -60,7 +61,9 @@ void check_scope(Scope has, Scope needs) {
 
 std::string join(const std::vector<std::string_view>& words) {
     std::string text;
-    for (const std::string_view word : words) { text += (text.empty() ? "" : ", ") + std::string(word); }
+    for (const std::string_view word : words) {
+        text += (text.empty() ? "" : ", ") + std::string(word);
+    }
     return text;
 }
 
@@ -110,7 +113,8 @@ Admission check_head(const Head& head, const CheckSettings& settings) {
     const Route* route = admission.match.route;
     check_scope(admission.scope, route == nullptr ? Scope::read : route->scope);
     if (admission.match.allow.empty()) {
-        throw Problem(ProblemType::not_found, "no resource has this path; /openapi.json lists them");
+        throw Problem(ProblemType::not_found,
+                      "no resource has this path; /openapi.json lists them");
     }
     admission.options = head.method == "OPTIONS";
     if (route == nullptr && !admission.options) {
@@ -122,7 +126,8 @@ Admission check_head(const Head& head, const CheckSettings& settings) {
             throw Problem(ProblemType::length_required, "chunked bodies are not taken");
         }
         if (head.content_length.value_or(0) > 0) {
-            throw Problem(ProblemType::body_too_large, "OPTIONS takes no body", {{"limit_bytes", 0}});
+            throw Problem(ProblemType::body_too_large, "OPTIONS takes no body",
+                          {{"limit_bytes", 0}});
         }
         return admission;
     }

@@ -16,7 +16,8 @@
 namespace mustafar::daemon {
 
 struct CheckSettings {
-    std::vector<std::string> hosts; // served names, in lower case, without port; [::1] with brackets
+    std::vector<std::string>
+        hosts; // served names, in lower case, without port; [::1] with brackets
     const Tokens* tokens = nullptr; // nullptr: everyone may do everything
     std::uint64_t json_limit = 0;
     std::uint64_t body_limit = 0;

@@ -78,13 +78,21 @@ void Guard::run() {
         for (int i = 0; i < count; ++i) {
             const epoll_event& event = events[static_cast<std::size_t>(i)];
             switch (event.data.u64) {
-            case key_listener: accept = true; break;
-            case key_workers: take_answers(); break;
-            case key_signals: begin_drain(); break;
+            case key_listener:
+                accept = true;
+                break;
+            case key_workers:
+                take_answers();
+                break;
+            case key_signals:
+                begin_drain();
+                break;
             default:
                 if (const auto at = connections_.find(event.data.u64); at != connections_.end()) {
                     Connection& connection = *at->second;
-                    if ((event.events & ~std::uint32_t{EPOLLOUT}) != 0) { connection.readable = true; }
+                    if ((event.events & ~std::uint32_t{EPOLLOUT}) != 0) {
+                        connection.readable = true;
+                    }
                     if ((event.events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
                         connection.writable = true;
                     }
@@ -108,7 +116,8 @@ void Guard::run() {
 
 void Guard::accept_all() {
     for (int i = 0; i < 64; ++i) { // the listener is level triggered: the rest comes next time
-        const int socket = ::accept4(listener_.socket(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        const int socket =
+            ::accept4(listener_.socket(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (socket < 0) { return; }
         if (connections_.size() >= config_.connections_limit) {
             ::close(socket);
@@ -155,15 +164,17 @@ void Guard::check_deadlines() {
     service_.metrics.queue_depth = workers_.queued();
     std::vector<std::uint64_t> late;
     for (const auto& [serial, connection] : connections_) {
-        if (now_ >= connection->deadline || now_ >= connection->last_call) { late.push_back(serial); }
+        if (now_ >= connection->deadline || now_ >= connection->last_call) {
+            late.push_back(serial);
+        }
     }
     for (const std::uint64_t serial : late) {
         Connection& connection = *connections_.at(serial);
         const bool began = !connection.in.empty() || connection.phase == Phase::body;
         if (connection.phase == Phase::body || (connection.phase == Phase::head && began)) {
             connection.exchange.reset();
-            refuse(connection, Problem(ProblemType::request_timeout, "the rest did not come in time"),
-                   nullptr);
+            refuse(connection,
+                   Problem(ProblemType::request_timeout, "the rest did not come in time"), nullptr);
             advance(connection);
         } else {
             if (connection.phase == Phase::sending) { service_.metrics.rejected("slow-reader"); }

@@ -32,16 +32,17 @@ struct Connection {
     std::uint64_t serial = 0;
     int socket = -1;
     Phase phase = Phase::head;
-    bool readable = true; // epoll is edge triggered: what it said is kept here until recv or send say otherwise
+    bool readable =
+        true; // epoll is edge triggered: what it said is kept here until recv or send say otherwise
     bool writable = true;
-    bool ended = false;   // the client sends no more
+    bool ended = false; // the client sends no more
     bool close_after = false;
-    bool listed = false;  // in Guard::again_
-    std::string in;       // received and not used yet: of this head, or of requests behind it
+    bool listed = false; // in Guard::again_
+    std::string in;      // received and not used yet: of this head, or of requests behind it
     std::size_t scanned = 0;
     std::unique_ptr<Exchange> exchange;
-    std::size_t received = 0; // of its body
-    std::size_t sent = 0;     // of its reply, head and body
+    std::size_t received = 0;   // of its body
+    std::size_t sent = 0;       // of its reply, head and body
     std::uint64_t unwanted = 0; // bytes still to be skipped, or allowed while lingering
     Clock::time_point deadline = Clock::time_point::max();
     Clock::time_point last_call = Clock::time_point::max(); // for a reply as a whole

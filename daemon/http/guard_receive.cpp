@@ -25,7 +25,8 @@ Clock::duration seconds(double value) {
 
 bool is_request_id(std::string_view text) {
     return !text.empty() && text.size() <= 64 && std::ranges::all_of(text, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '-';
     });
 }
 
@@ -72,12 +73,21 @@ void Guard::advance(Connection& connection) {
     for (int turn = 0; turn < 16; ++turn) {
         bool more = false;
         switch (connection.phase) {
-        case Phase::head: more = receive_head(connection); break;
-        case Phase::body: more = receive_body(connection); break;
-        case Phase::sending: more = send(connection); break;
+        case Phase::head:
+            more = receive_head(connection);
+            break;
+        case Phase::body:
+            more = receive_body(connection);
+            break;
+        case Phase::sending:
+            more = send(connection);
+            break;
         case Phase::skip:
-        case Phase::linger: more = receive_unwanted(connection); break;
-        case Phase::waiting: return;
+        case Phase::linger:
+            more = receive_unwanted(connection);
+            break;
+        case Phase::waiting:
+            return;
         }
         if (!more || connections_.find(serial) == connections_.end()) { return; }
     }
@@ -118,21 +128,27 @@ bool Guard::take_head(Connection& connection) {
     Head head;
     const char* why = nullptr;
     switch (parse_head(connection.in, &connection.scanned, &head, &why)) {
-    case HeadError::incomplete: return false;
-    case HeadError::none: admit(connection, head); return true;
+    case HeadError::incomplete:
+        return false;
+    case HeadError::none:
+        admit(connection, head);
+        return true;
     case HeadError::malformed:
         refuse(connection, Problem(ProblemType::malformed_request, why), nullptr);
         return true;
     case HeadError::target_too_long:
-        refuse(connection, Problem(ProblemType::target_too_long, "the target is longer than 4096 bytes"),
+        refuse(connection,
+               Problem(ProblemType::target_too_long, "the target is longer than 4096 bytes"),
                nullptr);
         return true;
     case HeadError::too_large:
         refuse(connection,
-               Problem(ProblemType::head_too_large, "a head has 32 KiB and 64 fields at most"), nullptr);
+               Problem(ProblemType::head_too_large, "a head has 32 KiB and 64 fields at most"),
+               nullptr);
         return true;
     case HeadError::expectation:
-        refuse(connection, Problem(ProblemType::expectation, "only Expect: 100-continue is understood"),
+        refuse(connection,
+               Problem(ProblemType::expectation, "only Expect: 100-continue is understood"),
                nullptr);
         return true;
     case HeadError::version:
@@ -195,8 +211,8 @@ void Guard::admit(Connection& connection, const Head& head) {
         return;
     }
     connection.phase = Phase::body;
-    connection.deadline =
-        now_ + seconds(config_.body_timeout + static_cast<double>(body.size()) / body_bytes_per_second);
+    connection.deadline = now_ + seconds(config_.body_timeout +
+                                         static_cast<double>(body.size()) / body_bytes_per_second);
     if (expect && here == 0) {
         constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
         // Nothing else is on its way out; where even this does not fit the client sends without it.
@@ -244,7 +260,8 @@ void Guard::body_arrived(Connection& connection) {
 bool Guard::receive_unwanted(Connection& connection) {
     const bool skip = connection.phase == Phase::skip;
     const std::size_t here =
-        skip ? std::min<std::uint64_t>(connection.unwanted, connection.in.size()) : connection.in.size();
+        skip ? std::min<std::uint64_t>(connection.unwanted, connection.in.size())
+             : connection.in.size();
     connection.in.erase(0, here);
     connection.unwanted -= std::min<std::uint64_t>(connection.unwanted, here);
     if (skip && connection.unwanted == 0) {

@@ -16,8 +16,9 @@ namespace mustafar::daemon {
 
 namespace {
 
-constexpr std::uint64_t skip_bytes_max = 1 << 20;    // a longer refused body costs the connection
-constexpr std::uint64_t linger_bytes_max = 64 << 20; // what a client may still send when it was refused
+constexpr std::uint64_t skip_bytes_max = 1 << 20; // a longer refused body costs the connection
+constexpr std::uint64_t linger_bytes_max =
+    64 << 20; // what a client may still send when it was refused
 constexpr auto linger_time = std::chrono::seconds(3);
 constexpr std::size_t turn_bytes = 256 << 10; // of one connection, before the others are looked at
 constexpr double reply_bytes_per_second = 64 * 1024;
@@ -73,9 +74,9 @@ void Guard::start_sending(Connection& connection) {
     connection.sent = 0;
     connection.close_after = connection.close_after || draining_;
     connection.deadline = now_ + seconds(config_.write_timeout);
-    connection.last_call =
-        now_ + seconds(config_.write_timeout +
-                       static_cast<double>(exchange.response.body().size()) / reply_bytes_per_second);
+    connection.last_call = now_ + seconds(config_.write_timeout +
+                                          static_cast<double>(exchange.response.body().size()) /
+                                              reply_bytes_per_second);
     service_.metrics.request(exchange);
 }
 

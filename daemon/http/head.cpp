@@ -80,7 +80,8 @@ struct Parser {
             return malformed("a field has no name of letters, digits and '-'");
         }
         const HeadField field{line.substr(0, colon), trim(line.substr(colon + 1))};
-        if (!std::ranges::all_of(field.value, [](char c) { return is_visible(c) || is_blank(c); })) {
+        if (!std::ranges::all_of(field.value,
+                                 [](char c) { return is_visible(c) || is_blank(c); })) {
             return malformed("a field holds bytes that are not visible ASCII");
         }
         if (head->field_count == head_fields_max) { return HeadError::too_large; }
@@ -102,7 +103,9 @@ struct Parser {
                 return malformed("Content-Length is not a plain number");
             }
             std::uint64_t value = 0;
-            for (const char c : *length) { value = value * 10 + static_cast<std::uint64_t>(c - '0'); }
+            for (const char c : *length) {
+                value = value * 10 + static_cast<std::uint64_t>(c - '0');
+            }
             head->content_length = value;
         }
         head->transfer_encoding = head->find("transfer-encoding").has_value();

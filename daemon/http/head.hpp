@@ -19,7 +19,7 @@ inline constexpr std::size_t target_bytes_max = 4 * 1024;
 inline constexpr std::size_t head_fields_max = 64;
 
 struct HeadField {
-    std::string_view name; // as sent
+    std::string_view name;  // as sent
     std::string_view value; // without white space around it
 };
 
@@ -42,12 +42,12 @@ struct Head {
 
 enum class HeadError {
     none,
-    incomplete,     // no fault yet: more bytes are needed
-    malformed,      // 400
+    incomplete,      // no fault yet: more bytes are needed
+    malformed,       // 400
     target_too_long, // 414
-    expectation,    // 417
-    too_large,      // 431: bytes or fields
-    version         // 505
+    expectation,     // 417
+    too_large,       // 431: bytes or fields
+    version          // 505
 };
 
 // Reads one head at the start of `bytes`. `*scanned` remembers how far earlier calls for the same head have

@@ -42,21 +42,22 @@ void Listener::close() {
 
 void Listener::listen_tcp(const Config& config) {
     addrinfo hints{};
-    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV | (config.host == "localhost" ? 0 : AI_NUMERICHOST);
+    hints.ai_flags =
+        AI_PASSIVE | AI_NUMERICSERV | (config.host == "localhost" ? 0 : AI_NUMERICHOST);
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_family = config.host == "localhost" ? AF_INET : AF_UNSPEC;
     addrinfo* found = nullptr;
     const std::string port = std::to_string(config.port);
-    if (const int error = ::getaddrinfo(config.host.c_str(), port.c_str(), &hints, &found); error != 0) {
+    if (const int error = ::getaddrinfo(config.host.c_str(), port.c_str(), &hints, &found);
+        error != 0) {
         throw std::runtime_error("--host " + config.host + ": " + ::gai_strerror(error));
     }
     const std::string where = config.host + " port " + port;
     socket_ = ::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     const int on = 1; // SO_REUSEADDR alone: with SO_REUSEPORT a second daemon would share the port
-    const bool bound = socket_ >= 0 &&
-                       ::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-                       ::bind(socket_, found->ai_addr, found->ai_addrlen) == 0 &&
-                       ::listen(socket_, backlog) == 0;
+    const bool bound =
+        socket_ >= 0 && ::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        ::bind(socket_, found->ai_addr, found->ai_addrlen) == 0 && ::listen(socket_, backlog) == 0;
     const bool six = found->ai_family == AF_INET6;
     ::freeaddrinfo(found);
     if (!bound) {
@@ -67,10 +68,13 @@ void Listener::listen_tcp(const Config& config) {
     }
     sockaddr_storage address{};
     socklen_t size = sizeof address;
-    if (::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) != 0) { failed("getsockname"); }
+    if (::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+        failed("getsockname");
+    }
     port_ = ntohs(six ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
                       : reinterpret_cast<sockaddr_in*>(&address)->sin_port);
-    address_ = "http://" + (six ? "[" + config.host + "]" : config.host) + ":" + std::to_string(port_);
+    address_ =
+        "http://" + (six ? "[" + config.host + "]" : config.host) + ":" + std::to_string(port_);
 }
 
 void Listener::listen_unix(const std::string& path) {

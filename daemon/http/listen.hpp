@@ -22,7 +22,9 @@ class Listener {
 
     int socket() const { return socket_; }
     std::uint16_t port() const { return port_; }
-    const std::string& address() const { return address_; } // "http://127.0.0.1:8642", "unix:/run/x.sock"
+    const std::string& address() const {
+        return address_;
+    }             // "http://127.0.0.1:8642", "unix:/run/x.sock"
     void close(); // also removes the path of a UNIX socket
 
   private:

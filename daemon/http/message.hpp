@@ -33,14 +33,15 @@ struct Route;
 
 struct Request {
     const Route* route = nullptr;
-    std::string id;                  // X-Request-Id
-    std::vector<std::string> path;   // values of the {names} of the route, in order; they match the id pattern
-    Fields query;                    // decoded, ordered by name
-    bool query_repeats = false;      // a parameter stood twice with one value: `query` has it once
-    Fields fields;                   // those of request_fields, as sent
+    std::string id; // X-Request-Id
+    std::vector<std::string>
+        path;     // values of the {names} of the route, in order; they match the id pattern
+    Fields query; // decoded, ordered by name
+    bool query_repeats = false; // a parameter stood twice with one value: `query` has it once
+    Fields fields;              // those of request_fields, as sent
     Staging body;
-    Scope scope = Scope::none;       // what the caller may do
-    Clock::time_point received;      // when the head was complete
+    Scope scope = Scope::none;  // what the caller may do
+    Clock::time_point received; // when the head was complete
 
     // Value of a field, names in lower case; nullptr where there is none.
     const std::string* field(std::string_view name) const {

@@ -13,7 +13,8 @@
 #include <httplib.h>
 
 #if !defined(CPPHTTPLIB_OPENSSL_SUPPORT) || !defined(CPPHTTPLIB_ZLIB_SUPPORT)
-#error "compile with the flags of `pkg-config cpp-httplib`: without them its structs have other sizes"
+#error                                                                                             \
+    "compile with the flags of `pkg-config cpp-httplib`: without them its structs have other sizes"
 #endif
 
 namespace mustafar::daemon {
@@ -71,7 +72,9 @@ class HttplibTransport final : public Transport, private httplib::Server {
         response_ = &response;
         handle_ = &handle;
         process_request(stream, !keep_alive, closed, [](httplib::Request&) {});
-        if (!called_) { throw std::runtime_error("cpp-httplib refused a target that the guard took"); }
+        if (!called_) {
+            throw std::runtime_error("cpp-httplib refused a target that the guard took");
+        }
         if (response.status == 204 || response.status == 304) { // RFC 9110, section 8.6
             const std::string_view length = "Content-Length: 0\r\n";
             const std::size_t at = stream.out.find(length);
@@ -86,7 +89,9 @@ class HttplibTransport final : public Transport, private httplib::Server {
         // The library drops a parameter that repeats another, and empty ones: count what was sent.
         const std::size_t mark = in.target.find('?');
         if (mark != std::string::npos && mark + 1 < in.target.size()) {
-            const auto parts = std::count(in.target.begin() + static_cast<std::ptrdiff_t>(mark), in.target.end(), '&') + 1;
+            const auto parts = std::count(in.target.begin() + static_cast<std::ptrdiff_t>(mark),
+                                          in.target.end(), '&') +
+                               1;
             request_->query_repeats = static_cast<std::size_t>(parts) != in.params.size();
         }
         (*handle_)();

@@ -7,8 +7,8 @@ namespace mustafar::daemon {
 
 std::uint64_t integer_of(const Json& value, const std::string& pointer, std::uint64_t low,
                          std::uint64_t high) {
-    const std::string range = "an integer from " + std::to_string(low) + " to " + std::to_string(high) +
-                              " is expected";
+    const std::string range =
+        "an integer from " + std::to_string(low) + " to " + std::to_string(high) + " is expected";
     if (!value.is_number_unsigned()) { // negative ones are not
         throw bad_body(pointer, value.is_number_integer() ? "range" : "type", range);
     }
@@ -58,7 +58,9 @@ double JsonFields::number(const char* name, double low, double high, double othe
 bool JsonFields::boolean(const char* name, bool otherwise) {
     const Json* value = find(name);
     if (value == nullptr) { return otherwise; }
-    if (!value->is_boolean()) { throw bad_body(pointer(name), "type", "true or false is expected"); }
+    if (!value->is_boolean()) {
+        throw bad_body(pointer(name), "type", "true or false is expected");
+    }
     return value->get<bool>();
 }
 
@@ -67,13 +69,15 @@ std::string JsonFields::text(const char* name, std::size_t bytes_max) {
     if (!value.is_string()) { throw bad_body(pointer(name), "type", "a text is expected"); }
     const auto& text = value.get_ref<const std::string&>();
     if (text.size() > bytes_max) {
-        throw bad_body(pointer(name), "range", "is longer than " + std::to_string(bytes_max) + " bytes");
+        throw bad_body(pointer(name), "range",
+                       "is longer than " + std::to_string(bytes_max) + " bytes");
     }
     if (text.find('\0') != text.npos) { throw bad_body(pointer(name), "range", "holds a NUL"); }
     return text;
 }
 
-std::string JsonFields::text(const char* name, std::size_t bytes_max, const std::string& otherwise) {
+std::string JsonFields::text(const char* name, std::size_t bytes_max,
+                             const std::string& otherwise) {
     return find(name) == nullptr ? otherwise : text(name, bytes_max);
 }
 
@@ -114,7 +118,9 @@ std::size_t JsonFields::word(const char* name, std::initializer_list<const char*
 
 void JsonFields::finish() const {
     for (const auto& [name, value] : object_.items()) {
-        if (!read_.contains(name)) { throw bad_body(pointer(name.c_str()), "unknown", "is not a field"); }
+        if (!read_.contains(name)) {
+            throw bad_body(pointer(name.c_str()), "unknown", "is not a field");
+        }
     }
 }
 

@@ -40,7 +40,8 @@ class Inspector final : public nlohmann::json_sax<Json> {
         if (level.keys.insert(name).second) { return true; }
         return fail("duplicate", "the key stands twice");
     }
-    bool parse_error(std::size_t at, const std::string&, const nlohmann::detail::exception&) override {
+    bool parse_error(std::size_t at, const std::string&,
+                     const nlohmann::detail::exception&) override {
         return fail("syntax", "not JSON at byte " + std::to_string(at));
     }
 
@@ -54,9 +55,7 @@ class Inspector final : public nlohmann::json_sax<Json> {
 
     static std::string escaped(const std::string& name) { // RFC 6901
         std::string text;
-        for (const char c : name) {
-            text += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-        }
+        for (const char c : name) { text += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c); }
         return text;
     }
     bool value() {
@@ -89,8 +88,7 @@ Problem bad_body(const std::string& pointer, const char* code, const std::string
     const std::string where = pointer.empty() ? "the body" : pointer;
     return Problem(
         ProblemType::bad_body, where + ": " + message,
-        {{"errors",
-          Json::array({{{"pointer", pointer}, {"code", code}, {"message", message}}})}});
+        {{"errors", Json::array({{{"pointer", pointer}, {"code", code}, {"message", message}}})}});
 }
 
 Json parse_json(std::string_view text) {

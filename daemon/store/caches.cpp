@@ -74,7 +74,9 @@ CachePointer Caches::find(const std::string& id) const {
 
 CachePointer Caches::get(const std::string& id) const {
     CachePointer entry = find(id);
-    if (!entry) { throw Problem(ProblemType::not_found, "there is no cache " + id, {{"cache", id}}); }
+    if (!entry) {
+        throw Problem(ProblemType::not_found, "there is no cache " + id, {{"cache", id}});
+    }
     return entry;
 }
 
@@ -101,7 +103,8 @@ std::vector<std::pair<std::string, CachePointer>> Caches::list(const std::string
                                                                std::size_t count) const {
     std::vector<std::pair<std::string, CachePointer>> found;
     const std::shared_lock lock(mutex_);
-    for (auto at = entries_.upper_bound(after); at != entries_.end() && found.size() < count; ++at) {
+    for (auto at = entries_.upper_bound(after); at != entries_.end() && found.size() < count;
+         ++at) {
         found.emplace_back(at->first, at->second);
     }
     return found;

@@ -51,7 +51,7 @@ class CacheEntry {
     std::uint64_t revision() const { return revision_; }
     void changed() { ++revision_; }
     std::uint32_t length(std::uint32_t layer) const; // tentative tokens included
-    std::vector<LastAppend> last; // by layer
+    std::vector<LastAppend> last;                    // by layer
 
     TimedLock lock;
 

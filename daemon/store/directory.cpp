@@ -80,16 +80,18 @@ std::size_t File::read(void* data, std::size_t bytes) const {
 
 Directory::Directory(const std::string& path, std::string suffix) : suffix_(std::move(suffix)) {
     const auto failed = [&](const char* what) {
-        return std::runtime_error("--data-dir: " + path + ": " + what + ": " + std::strerror(errno));
+        return std::runtime_error("--data-dir: " + path + ": " + what + ": " +
+                                  std::strerror(errno));
     };
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) { throw failed("mkdir"); }
     folder_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder_ < 0) { throw failed("open"); }
     lock_ = ::openat(folder_, ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock_ < 0 || ::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-        const auto error = errno == EWOULDBLOCK
-                               ? std::runtime_error("--data-dir: " + path + ": another daemon uses it")
-                               : failed("lock");
+        const auto error =
+            errno == EWOULDBLOCK
+                ? std::runtime_error("--data-dir: " + path + ": another daemon uses it")
+                : failed("lock");
         if (lock_ >= 0) { ::close(lock_); }
         ::close(folder_);
         throw error;

@@ -45,7 +45,8 @@ class Directory {
 
     // Writes aside, syncs, renames, syncs the folder. False: the name is taken and `overwrite` unset. Whatever
     // `write` throws leaves nothing behind. Throws Problem storage.
-    bool write(const std::string& name, bool overwrite, const std::function<void(const File&)>& write);
+    bool write(const std::string& name, bool overwrite,
+               const std::function<void(const File&)>& write);
     std::optional<File> open(const std::string& name) const;     // nullopt: there is none
     std::optional<FileInfo> info(const std::string& name) const; // nullopt: there is none
     bool remove(const std::string& name);                        // false: there is none

@@ -57,7 +57,8 @@ Recipes::Recipes(Directory* directory, std::size_t limit) : directory_(directory
 
 bool Recipes::put(const std::string& name, const RecipeText& recipe) {
     if (is_builtin_recipe(name)) {
-        throw Problem(ProblemType::exists, "the library has a recipe of this name", {{"recipe", name}});
+        throw Problem(ProblemType::exists, "the library has a recipe of this name",
+                      {{"recipe", name}});
     }
     const std::unique_lock lock(mutex_);
     const bool is_new = !recipes_.contains(name);

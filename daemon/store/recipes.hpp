@@ -25,7 +25,7 @@ class Recipes {
     Recipes(Directory* directory, std::size_t limit);
     // True where the name is new. Throws exists for a name of the library's, limit_reached, storage.
     bool put(const std::string& name, const RecipeText& recipe);
-    bool remove(const std::string& name); // false: there is none
+    bool remove(const std::string& name);                          // false: there is none
     std::optional<RecipeText> find(const std::string& name) const; // of clients
     std::vector<std::pair<std::string, RecipeText>> list() const;  // of clients
 

@@ -46,7 +46,8 @@ bool Snapshots::save(const std::string& name, const mustafar_cache* cache,
     const bool written = directory_.write(name, overwrite, [&](const File& file) {
         Stream stream{file, nullptr};
         try {
-            call(mustafar_cache_save, cache, model_id.c_str(), &write_some, static_cast<void*>(&stream));
+            call(mustafar_cache_save, cache, model_id.c_str(), &write_some,
+                 static_cast<void*>(&stream));
         } catch (const Problem&) {
             if (stream.failure) { std::rethrow_exception(stream.failure); }
             throw;
@@ -68,9 +69,9 @@ Cache Snapshots::load(const std::string& name, mustafar_context* context,
     const mustafar_cache_options* any_options = nullptr;
     const char* model = model_id ? model_id->c_str() : nullptr;
     try {
-        Cache cache = make<mustafar_cache>(mustafar_cache_load, context, any_geometry, any_recipe,
-                                           model, any_options, &read_some,
-                                           static_cast<void*>(&stream));
+        Cache cache =
+            make<mustafar_cache>(mustafar_cache_load, context, any_geometry, any_recipe, model,
+                                 any_options, &read_some, static_cast<void*>(&stream));
         char more = 0;
         if (file->read(&more, 1) != 0) {
             throw Problem(ProblemType::corrupt, "there are bytes behind the snapshot");
