@@ -246,7 +246,7 @@ void Guard::body_arrived(Connection& connection) {
     }
     connection.phase = Phase::waiting;
     connection.deadline = Clock::time_point::max();
-    exchange.keep_alive = !connection.close_after;
+    exchange.keep_alive = !connection.close_after && !draining_;
     exchange.queued = now_;
     if (!workers_.submit(connection.exchange)) {
         reply(connection, problem_response(Problem(ProblemType::busy, "the queue is full",

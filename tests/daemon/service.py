@@ -78,9 +78,9 @@ class Service:
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "ab")
+        level = [] if "--log-level" in flags else ["--log-level", "info"]
         self.process = subprocess.Popen(
-            [BINARY, "--port", "0", "--port-file", str(port_file), "--log-level", "info", *flags],
-            stderr=self.log, stdout=subprocess.DEVNULL)
+            [BINARY, "--port", "0", "--port-file", str(port_file), *level, *flags], stderr=self.log, stdout=subprocess.DEVNULL)
         limit = time.monotonic() + 30
         while not port_file.exists():
             assert self.process.poll() is None, (self.folder / "log").read_text()
