@@ -22,7 +22,7 @@ CacheShape read_shape(const Service& service, const Json& body, Recipe* recipe) 
     shape.options.flags = fields.boolean("auto", true) ? MUSTAFAR_CACHE_AUTO : 0;
     *recipe = read_recipe(service, fields.any("recipe"), fields.pointer("recipe"));
     fields.finish();
-    shape.recipe_json = mustafar_recipe_json(recipe->get());
+    shape.recipe_name = recipe_name(recipe->get());
     shape.recipe_digest = mustafar_recipe_digest(recipe->get());
     return shape;
 }

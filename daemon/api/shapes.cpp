@@ -80,10 +80,9 @@ Json write_cache(const std::string& id, const CacheEntry& entry) {
     for (std::uint32_t layer = 0; layer < entry.shape.geometry.layers; ++layer) {
         lengths.push_back(entry.length(layer));
     }
-    const Json recipe = Json::parse(entry.shape.recipe_json);
     return {{"id", id},
             {"geometry", write_geometry(entry.shape.geometry)},
-            {"recipe", {{"name", recipe.value("name", "")}, {"digest", entry.shape.recipe_digest}}},
+            {"recipe", {{"name", entry.shape.recipe_name}, {"digest", entry.shape.recipe_digest}}},
             {"max_tokens", entry.shape.options.max_tokens},
             {"reserve_tokens", entry.shape.options.reserve_tokens},
             {"auto", (entry.shape.options.flags & MUSTAFAR_CACHE_AUTO) != 0},

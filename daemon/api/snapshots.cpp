@@ -32,8 +32,9 @@ CacheShape shape_of(const mustafar_cache* cache) {
     CacheShape shape;
     const char* recipe = nullptr;
     call(mustafar_cache_describe, cache, &shape.geometry, &shape.options, &recipe);
-    shape.recipe_json = recipe;
-    shape.recipe_digest = text_of(parse_recipe(recipe).get()).digest;
+    const Recipe parsed = parse_recipe(recipe);
+    shape.recipe_name = recipe_name(parsed.get());
+    shape.recipe_digest = mustafar_recipe_digest(parsed.get());
     return shape;
 }
 

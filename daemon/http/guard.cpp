@@ -24,6 +24,7 @@ enum Key : std::uint64_t { key_listener = 1, key_workers = 2, key_signals = 3 };
 
 constexpr auto tick = std::chrono::milliseconds(100);
 constexpr std::size_t scratch_bytes = 64 * 1024;
+constexpr std::uint32_t ends = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 std::system_error failed(const char* call) {
     return std::system_error(errno, std::generic_category(), call);
@@ -92,6 +93,7 @@ void Guard::run() {
                     Connection& connection = *at->second;
                     if ((event.events & ~std::uint32_t{EPOLLOUT}) != 0) {
                         connection.readable = true;
+                        connection.hung_up = connection.hung_up || (event.events & ends) != 0;
                     }
                     if ((event.events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
                         connection.writable = true;

@@ -35,7 +35,8 @@ struct Connection {
     bool readable =
         true; // epoll is edge triggered: what it said is kept here until recv or send say otherwise
     bool writable = true;
-    bool ended = false; // the client sends no more
+    bool hung_up = false; // the end is on its way, behind what can still be read
+    bool ended = false;   // the client sends no more
     bool close_after = false;
     bool listed = false; // in Guard::again_
     std::string in;      // received and not used yet: of this head, or of requests behind it

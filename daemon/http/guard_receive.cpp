@@ -98,7 +98,12 @@ void Guard::advance(Connection& connection) {
 std::ptrdiff_t Guard::receive(Connection& connection, char* data, std::size_t bytes) {
     if (!connection.readable || connection.ended) { return 0; }
     const ssize_t got = ::recv(connection.socket, data, bytes, 0);
-    if (got > 0) { return got; }
+    if (got > 0) {
+        // A short read has emptied the socket; the next bytes make a new event.
+        const bool emptied = static_cast<std::size_t>(got) < bytes;
+        if (emptied && !connection.hung_up) { connection.readable = false; }
+        return got;
+    }
     if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
         connection.ended = true;
         connection.readable = false;

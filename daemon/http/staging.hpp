@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdlib>
 #include <string_view>
 #include <utility>
 
@@ -36,30 +35,14 @@ class Staging {
   public:
     Staging() = default;
     // Empty() where budget or heap have no room for `bytes` > 0.
-    static Staging reserve(StagingBudget& budget, std::size_t bytes) {
-        Staging staging;
-        if (bytes == 0 || !budget.reserve(bytes)) { return staging; }
-        staging.data_ = static_cast<char*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
-        if (staging.data_ == nullptr) {
-            budget.give_back(bytes);
-            return staging;
-        }
-        staging.budget_ = &budget;
-        staging.size_ = bytes;
-        return staging;
-    }
+    static Staging reserve(StagingBudget& budget, std::size_t bytes);
     Staging(Staging&& other) noexcept { swap(other); }
     Staging& operator=(Staging&& other) noexcept {
         Staging moved(std::move(other));
         swap(moved);
         return *this;
     }
-    ~Staging() {
-        if (data_ != nullptr) {
-            std::free(data_);
-            budget_->give_back(size_);
-        }
-    }
+    ~Staging();
 
     bool empty() const { return size_ == 0; }
     std::size_t size() const { return size_; }

@@ -31,12 +31,21 @@ Workers::~Workers() {
 }
 
 bool Workers::submit(std::unique_ptr<Exchange>& exchange) {
+    bool wake = false;
     {
         const std::lock_guard lock(mutex_);
         if (queue_.size() >= queue_limit_) { return false; }
         queue_.push_back(std::move(exchange));
+        wake = wake_another();
     }
-    wake_.notify_one();
+    if (wake) { wake_.notify_one(); }
+    return true;
+}
+
+// Under the lock: whether to notify. Waking everyone for a handful of short requests costs more than they do.
+bool Workers::wake_another() {
+    if (coming_ || idle_ == 0 || queue_.empty()) { return false; }
+    coming_ = true;
     return true;
 }
 
@@ -56,13 +65,21 @@ void Workers::run(const std::function<Work()>& make_work) {
     const Work work = make_work();
     for (;;) {
         std::unique_ptr<Exchange> exchange;
+        bool wake = false;
         {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+            while (!stopping_ && queue_.empty()) {
+                ++idle_;
+                wake_.wait(lock);
+                --idle_;
+                coming_ = false;
+            }
             if (stopping_) { return; }
             exchange = std::move(queue_.front());
             queue_.pop_front();
+            wake = wake_another();
         }
+        if (wake) { wake_.notify_one(); }
         exchange->started = Clock::now();
         work(*exchange);
         exchange->answered = Clock::now();

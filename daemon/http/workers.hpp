@@ -48,6 +48,7 @@ class Workers {
 
   private:
     void run(const std::function<Work()>& make_work);
+    bool wake_another();
 
     const std::size_t queue_limit_;
     const int event_; // eventfd
@@ -55,6 +56,10 @@ class Workers {
     std::condition_variable wake_;
     std::deque<std::unique_ptr<Exchange>> queue_;
     bool stopping_ = false;
+    std::size_t idle_ = 0; // workers that wait
+    bool coming_ =
+        false; // one of them has been woken and is on its way: one at a time is enough, since
+               // it wakes the next where there is more to do
     std::mutex answered_mutex_;
     std::vector<std::unique_ptr<Exchange>> answered_;
     std::vector<std::thread> threads_;

@@ -21,7 +21,7 @@ namespace mustafar::daemon {
 struct CacheShape {
     mustafar_geometry geometry = sized<mustafar_geometry>();
     mustafar_cache_options options = MUSTAFAR_CACHE_OPTIONS_INIT;
-    std::string recipe_json; // canonical
+    std::string recipe_name; // what the recipe calls itself
     std::string recipe_digest;
 
     bool same(const CacheShape& other) const;
