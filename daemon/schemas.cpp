@@ -14,7 +14,7 @@ constexpr const char* requests = R"({
     "head_dim_v": {"$ref": "#/components/schemas/count"}, "dtype": {"enum": ["f16", "bf16"]}}},
 "recipe-ref": {"description": "A name, a shorthand (k64i4/v128i2), or a recipe as JSON",
   "oneOf": [{"type": "string"}, {"type": "object"}]},
-"plan-request": {"type": "object", "additionalProperties": false, "required": ["geometry", "recipes", "lengths"],
+"plan-request": {"type": "object", "description": "layers x kv_heads x recipes x (lengths + 64) is at most 33554432", "additionalProperties": false, "required": ["geometry", "recipes", "lengths"],
   "properties": {"geometry": {"$ref": "#/components/schemas/geometry"},
     "max_tokens": {"type": "integer", "minimum": 1, "maximum": 16777216},
     "recipes": {"type": "array", "minItems": 1, "maxItems": 32, "items": {"$ref": "#/components/schemas/recipe-ref"}},

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What changes a cache besides append. Each holds the cache alone, checks If-Match, and answers with the cache.
+#include <cfloat>
+#include <cmath>
 #include <vector>
 
 #include "api/handlers.hpp"
@@ -89,11 +91,11 @@ Response evict_cache(Service& service, Request& request) {
     if (fields.has("scores")) {
         std::vector<float> scores;
         for (const Json& value : fields.array("scores", positions_max)) {
-            if (!value.is_number()) {
-                throw bad_body(fields.pointer("scores") + "/" + std::to_string(scores.size()),
-                               "type", "a number is expected");
-            }
-            scores.push_back(value.get<float>());
+            const std::string at = fields.pointer("scores") + "/" + std::to_string(scores.size());
+            if (!value.is_number()) { throw bad_body(at, "type", "a number is expected"); }
+            const double score = value.get<double>();
+            if (std::abs(score) > double{FLT_MAX}) { throw bad_body(at, "range", "beyond f32"); }
+            scores.push_back(static_cast<float>(score));
         }
         const auto budget = static_cast<std::uint32_t>(fields.integer("budget", 0, INT32_MAX, 0));
         fields.finish();

@@ -13,6 +13,9 @@ constexpr std::size_t recipes_max = 32;
 constexpr std::size_t lengths_max = 64;
 constexpr std::uint32_t tokens_max = 1u << 24;
 constexpr std::uint32_t tokens_default = 1u << 20;
+// Heads that are planned, over all recipes and lengths: some seconds of one worker at most. A search for the
+// length that breaks even counts as 64 lengths.
+constexpr std::uint64_t work_max = 1u << 25;
 
 struct Planner {
     mustafar_geometry geometry;
@@ -59,6 +62,17 @@ std::vector<std::uint32_t> read_lengths(JsonFields& fields, std::uint32_t high) 
     return lengths;
 }
 
+void check_work(const mustafar_geometry& geometry, std::uint64_t recipes, std::uint64_t lengths) {
+    const std::uint64_t work =
+        std::uint64_t{geometry.layers} * geometry.kv_heads * recipes * (lengths + 64);
+    if (work > work_max) {
+        throw Problem(ProblemType::invalid_argument,
+                      "layers x kv_heads x recipes x (lengths + 64) = " + std::to_string(work) +
+                          " exceeds " + std::to_string(work_max) + "; ask for less at once",
+                      {{"limit", work_max}, {"actual", work}});
+    }
+}
+
 } // namespace
 
 Response post_plans(Service& service, Request& request) {
@@ -71,6 +85,7 @@ Response post_plans(Service& service, Request& request) {
     const Json& recipes = fields.array("recipes", recipes_max);
     const std::string pointer = fields.pointer("recipes");
     fields.finish();
+    check_work(planner.geometry, recipes.size(), lengths.size());
 
     const Recipe dense = parse_recipe("dense");
     Json plans = Json::array();

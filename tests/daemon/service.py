@@ -146,6 +146,12 @@ class Service:
         text = self.ask("GET", "/metrics").body.decode()
         return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.M).group(1))
 
+    def check_memory(self) -> None:
+        """What the quota counts is what the library holds."""
+        parts = ("pages", "tables", "workspace")
+        total = sum(self.metric(f'mustafard_cache_bytes{{part="{part}"}}') for part in parts)
+        assert self.metric("mustafard_memory_used_bytes") == total
+
     def make_cache(self, name: str, recipe: Any = "lean", **options: Any) -> Reply:
         geometry = {"layers": 2, "q_heads": 4, "kv_heads": 2, "head_dim": 64}
         body = {"geometry": geometry, "recipe": recipe, "max_tokens": 100000, **options}

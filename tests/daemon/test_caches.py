@@ -9,9 +9,10 @@ import json
 import math
 import struct
 import threading
+import time
 
 import pytest
-from service import COMMITTED, Service, floats
+from service import COMMITTED, Reply, Service, floats
 
 ROW = 2 * 2 * 64  # floats of a token: K and V, two heads of 64
 
@@ -169,32 +170,40 @@ def test_every_change(service: Service) -> None:
     for layer in (0, 1):
         service.append("change", floats(128 * ROW, layer), 128, 0, layer=layer)
     path = "/v1/caches/change/"
+
+    def post(what: str, document: dict, headers: dict[str, str] | None = None) -> Reply:
+        reply = service.ask("POST", path + what, document, headers)
+        service.check_memory()
+        return reply
+
     dense = service.ask("GET", path + "stats").json
     assert dense["body_rows"] == 0
-    pruned = service.ask("POST", path + "prune", {"side": "k", "begin": 0, "end": 64, "method": "token_topk", "keep": 32})
+    pruned = post("prune", {"side": "k", "begin": 0, "end": 64, "method": "token_topk", "keep": 32})
     assert pruned.status == 200, pruned.body
     etag = pruned.headers["ETag"]
-    assert service.ask("POST", path + "compress", {}, {"If-Match": '"old"'}).status == 412
-    assert service.ask("POST", path + "compress", {"layer": 0}, {"If-Match": etag}).status == 200
-    assert service.ask("POST", path + "compress", {}).status == 200
+    assert post("compress", {}, {"If-Match": '"old"'}).status == 412
+    assert post("compress", {"layer": 0}, {"If-Match": etag}).status == 200
+    assert post("compress", {}).status == 200
     packed = service.ask("GET", path + "stats?per=head").json
     assert packed["body_rows"] == 2 * 2 * 96 and packed["bytes"]["total"] < dense["bytes"]["total"] + 100000
     assert [layer["committed"] for layer in packed["layers"]] == [128, 128]
-    assert service.ask("POST", path + "prune", {"side": "k", "begin": 0, "end": 32}).problem == "bad-state"
-    evicted = service.ask("POST", path + "evict", {"layer": 0, "kv_head": 1, "positions": [0, 5, 7]})
+    assert post("prune", {"side": "k", "begin": 0, "end": 32}).problem == "bad-state"
+    evicted = post("evict", {"layer": 0, "kv_head": 1, "positions": [0, 5, 7]})
     assert evicted.status == 200, evicted.body
     heads = service.ask("GET", path + "stats?per=head").json["layers"][0]["heads"]
     assert [head["rows"] for head in heads] == [128, 125]
     by_scores = {"layer": 0, "kv_head": 1, "scores": [float(i) for i in range(125)], "budget": 100}
-    assert service.ask("POST", path + "evict", by_scores).status == 200
-    assert service.ask("POST", path + "truncate", {"length": 10}).problem == "not-exact"
-    child = service.ask("POST", path + "fork", {"to": "child"})
+    assert post("evict", by_scores).status == 200
+    by_scores["scores"][3] = 1e300
+    assert post("evict", by_scores).problem == "bad-body"
+    assert post("truncate", {"length": 10}).problem == "not-exact"
+    child = post("fork", {"to": "child"})
     assert child.status == 201 and child.json["lengths"] == [128, 128]
-    assert service.ask("POST", path + "fork", {"to": "child"}).problem == "exists"
-    assert service.ask("POST", path + "reset", {}).json["lengths"] == [0, 0]
+    assert post("fork", {"to": "child"}).problem == "exists"
+    assert post("reset", {}).json["lengths"] == [0, 0]
     assert service.ask("GET", "/v1/caches/child").json["lengths"] == [128, 128]
     service.append("change", floats(ROW), 1, 0, extra="&tentative=true")
-    assert service.ask("POST", path + "commit", {"layer": 0}).status == 200
+    assert post("commit", {"layer": 0}).status == 200
     assert service.ask("GET", path + "stats?per=layer").json["layers"][0]["tentative"] == 0
 
 
@@ -207,6 +216,18 @@ def test_plans_are_what_caches_take(service: Service) -> None:
     for layer in (0, 1):
         service.append("planned", floats(100 * ROW), 100, 0, layer=layer)
     assert service.ask("GET", "/v1/caches/planned/stats").json["bytes"] == plans[0]["rows"][0]["bytes"]
+
+
+def test_plans_take_no_longer_than_they_should(service: Service) -> None:
+    many = {"geometry": {"layers": 64, "kv_heads": 64, "head_dim": 64}, "recipes": ["lean"], "lengths": [1 << 24],
+            "max_tokens": 1 << 24}
+    start = time.monotonic()
+    assert service.ask("POST", "/v1/plans", many).status == 200
+    assert time.monotonic() - start < 10  # it took a minute when a plan looked at every page
+    many["geometry"]["layers"] = 4096
+    many["recipes"] *= 32
+    refused = service.ask("POST", "/v1/plans", many)
+    assert (refused.status, refused.problem, refused.json["limit"]) == (422, "invalid-argument", 1 << 25)
 
 
 def test_recipes_by_name(service: Service) -> None:
