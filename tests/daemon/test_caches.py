@@ -207,6 +207,34 @@ def test_every_change(service: Service) -> None:
     assert service.ask("GET", path + "stats?per=layer").json["layers"][0]["tentative"] == 0
 
 
+CHANGES = [("commit", {}), ("prune", {"side": "k", "begin": 0, "end": 1}), ("compress", {}), ("truncate", {"length": 1}),
+           ("evict", {"layer": 0, "kv_head": 0, "positions": [0]}), ("reset", {}), ("fork", {"to": "other"})]
+
+
+@pytest.mark.parametrize("what, document", CHANGES)
+def test_every_change_refuses_alike(service: Service, what: str, document: dict) -> None:
+    service.make_cache("refuse")
+    path = f"/v1/caches/refuse/{what}"
+    assert service.ask("POST", f"/v1/caches/none-such/{what}", document).problem == "not-found"
+    assert service.ask("POST", path, document, {"If-Match": '"old-0"'}).problem == "precondition-failed"
+    assert service.ask("POST", path, {**document, "no_such_field": 1}).json["errors"][0]["pointer"] == "/no_such_field"
+    assert service.ask("POST", path, [document]).problem == "bad-body"
+    assert service.ask("GET", "/v1/caches/refuse").json["revision"] == 0
+
+
+def test_what_is_not_there(service: Service) -> None:
+    assert service.append("none-such", floats(ROW), 1, 0).problem == "not-found"
+    assert service.attend("none-such", floats(256), 1).problem == "not-found"
+    assert service.ask("GET", "/v1/caches/none-such/stats").problem == "not-found"
+    assert service.ask("DELETE", "/v1/recipes/none-such").problem == "not-found"
+    assert service.ask("DELETE", "/v1/snapshots/none-such").problem == "not-found"
+    assert service.ask("POST", "/v1/snapshots/none-such/restore", {"to": "x"}).problem == "not-found"
+    service.make_cache("there")
+    assert service.append("there", floats(ROW), 1, 0, headers={"If-Match": '"old-0"'}).problem == "precondition-failed"
+    service.append("there", floats(ROW), 1, 0)
+    assert service.attend("there", struct.pack("<f", math.inf) + floats(255), 1).problem == "non-finite"
+
+
 def test_plans_are_what_caches_take(service: Service) -> None:
     geometry = {"layers": 2, "q_heads": 4, "kv_heads": 2, "head_dim": 64}
     asked = {"geometry": geometry, "recipes": ["lean", "mustafar-50", "dense"], "lengths": [100, 1000], "max_tokens": 100000}

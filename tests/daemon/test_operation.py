@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from service import BINARY, LONG, Service, floats
+from service import BINARY, LONG, Service, floats, read_replies
 
 ROW = 2 * 2 * 64
 ROUNDS = 200 if LONG else 5
@@ -109,6 +109,52 @@ def test_quota_is_told_and_nothing_is_lost() -> None:
         for name in "abc":
             assert service.make_cache(name).status == 201
         assert service.make_cache("d").problem == "limit-reached"
+
+
+def test_cache_that_stays_in_use_is_told(tmp_path: Path) -> None:
+    """Attend holds a cache for a while: nobody can change it meanwhile, and those who read behind a writer wait too."""
+    with Service("--lock-timeout", "0.02", "--threads", "1", folder=tmp_path) as service:
+        service.make_cache("busy")
+        service.append("busy", floats(512 * ROW), 512, 0)
+        body = b"\0" * (16384 * 256 * 4)
+        head = ("POST /v1/caches/busy/layers/0/attend?dtype=f32&q_tokens=16384&q_position=600 HTTP/1.1\r\nHost: localhost\r\n"
+                f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n")
+        seen = set()
+        for what, document in (("commit", {}), ("compress", {}), ("reset", {}), ("truncate", {"length": 0}),
+                               ("evict", {"layer": 0, "kv_head": 0, "positions": [0]}),
+                               ("prune", {"side": "k", "begin": 0, "end": 1})):
+            with service.raw() as sock:
+                sock.settimeout(60)
+                sock.sendall(head.encode() + body)
+                for _ in range(200):
+                    reply = service.ask("POST", f"/v1/caches/busy/{what}", document, {"If-Match": '"never"'})
+                    if reply.status == 503:
+                        assert reply.problem == "locked" and reply.headers["Retry-After"] == "1"
+                        seen.add(what)
+                        break
+                assert read_replies(sock, 1)[0][0] == 200
+        assert len(seen) >= 4, seen  # a machine may be so fast that one is missed
+        assert service.ask("GET", "/v1/caches/busy").json["lengths"] == [512, 0]
+
+
+def test_readiness_ends_with_the_signal(tmp_path: Path) -> None:
+    service = Service(folder=tmp_path)
+    with service.raw() as sock:
+        sock.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n")
+        time.sleep(0.2)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        sock.sendall(b"\r\n")
+        (status, body), = read_replies(sock, 1)
+        assert status == 503 and json.loads(body) == {"ready": False, "reasons": ["draining"]}
+    assert service.process.wait(10) == 0
+    service.log.close()
+
+
+def test_without_a_data_folder_there_are_no_snapshots(tmp_path: Path) -> None:
+    with Service(folder=tmp_path) as service:
+        assert service.ask("GET", "/v1/snapshots").problem == "not-found"
+        assert service.ask("PUT", "/v1/snapshots/a", {"cache": "a"}).problem == "not-found"
 
 
 def test_snapshots(tmp_path: Path) -> None:
