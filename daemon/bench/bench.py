@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Figures of mustafard: a client on the same machine, over the loopback. Needs wrk for rates and percentiles.
 

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,17 @@ def check_contract(method: str, path: str, reply: Reply) -> None:
 
 
 class Service:
-    """One process. Flags are those of mustafard; `wait` False where it is expected to refuse to start."""
+    """One process. Flags are those of mustafard; `before` runs in it before mustafard does."""
 
-    def __init__(self, *flags: str, folder: Path | None = None) -> None:
+    def __init__(self, *flags: str, folder: Path | None = None, before: Callable[[], None] | None = None) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="mustafard-"))
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "ab")
         level = [] if "--log-level" in flags else ["--log-level", "info"]
         self.process = subprocess.Popen(
-            [BINARY, "--port", "0", "--port-file", str(port_file), *level, *flags], stderr=self.log, stdout=subprocess.DEVNULL)
+            [BINARY, "--port", "0", "--port-file", str(port_file), *level, *flags],
+            stderr=self.log, stdout=subprocess.DEVNULL, preexec_fn=before)
         limit = time.monotonic() + 30
         while not port_file.exists():
             assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -140,11 +142,11 @@ class Service:
     def memory(self, what: str = "VmHWM") -> int:
         """Bytes: VmRSS, or VmHWM, the peak."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"^{what}:\s+(\d+) kB", text, re.M).group(1)) * 1024
+        return int(re.search(rf"^{what}:\s+(\d+) kB", text, re.MULTILINE).group(1)) * 1024
 
     def metric(self, name: str) -> float:
         text = self.ask("GET", "/metrics").body.decode()
-        return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.M).group(1))
+        return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE).group(1))
 
     def check_memory(self) -> None:
         """What the quota counts is what the library holds."""
@@ -173,7 +175,7 @@ def read_replies(sock: socket.socket, count: int) -> list[tuple[int, bytes]]:
     data = b""
     while len(replies) < count:
         head, mark, rest = data.partition(b"\r\n\r\n")
-        length = re.search(rb"\r\ncontent-length: (\d+)", head, re.I)
+        length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
         need = int(length.group(1)) if length else 0
         if mark and len(rest) >= need:
             replies.append((int(head.split()[1]), rest[:need]))

@@ -208,14 +208,7 @@ def test_disk_full_leaves_nothing_behind(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 
-    port_file = tmp_path / "port"
-    process = subprocess.Popen([BINARY, "--port", "0", "--port-file", str(port_file), "--data-dir", str(data),
-                                "--log-level", "off"], preexec_fn=small_files, stdout=subprocess.DEVNULL)
-    while not port_file.exists():
-        time.sleep(0.01)
-    service = Service.__new__(Service)
-    service.process, service.port, service.connection = process, int(port_file.read_text()), None
-    service.log = open(os.devnull)
+    service = Service("--data-dir", str(data), "--log-level", "off", folder=tmp_path, before=small_files)
     service.make_cache("a")
     service.append("a", floats(500 * ROW), 500, 0)
     refused = service.ask("PUT", "/v1/snapshots/s", {"cache": "a"})

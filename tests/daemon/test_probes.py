@@ -41,8 +41,7 @@ PROBES = {
     "chunked": (POST + b"Transfer-Encoding: chunked\r\n\r\n-2\r\n", [411]),
     "no-length": (POST + b"\r\n", [411]),
     "gzip-bomb": (POST + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", [415]),
-    "form": (b"POST /v1/plans HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-             b"Content-Length: 3\r\n\r\na=b", [415]),
+    "form": (POST.replace(b"json", b"x-www-form-urlencoded") + b"Content-Length: 3\r\n\r\na=b", [415]),
     "expect-else": (POST + b"Expect: coffee\r\nContent-Length: 2\r\n\r\n{}", [417]),
     "many-ranges": (GET + b"Range: bytes=" + b"0-0," * 1000 + b"0-0\r\n\r\n", [200]),
     "encoded-crlf": (GET + b"X-Request-Id: a%0d%0aSet-Cookie:b\r\n\r\n", [200]),
