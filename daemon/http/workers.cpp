@@ -14,6 +14,9 @@ Workers::Workers(std::size_t threads, std::size_t queue_limit,
                  const std::function<Work()>& make_work)
     : queue_limit_(queue_limit), event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     if (event_ < 0) { throw std::system_error(errno, std::generic_category(), "eventfd"); }
+    if (::sem_init(&wake_, 0, 0) != 0) {
+        throw std::system_error(errno, std::generic_category(), "sem_init");
+    }
     threads_.reserve(threads);
     for (std::size_t i = 0; i < threads; ++i) {
         threads_.emplace_back([this, make_work] { run(make_work); });
@@ -25,8 +28,9 @@ Workers::~Workers() {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
     }
-    wake_.notify_all();
+    for (std::size_t i = 0; i < threads_.size(); ++i) { ::sem_post(&wake_); }
     for (std::thread& thread : threads_) { thread.join(); }
+    ::sem_destroy(&wake_);
     ::close(event_);
 }
 
@@ -38,7 +42,7 @@ bool Workers::submit(std::unique_ptr<Exchange>& exchange) {
         queue_.push_back(std::move(exchange));
         wake = wake_another();
     }
-    if (wake) { wake_.notify_one(); }
+    if (wake) { ::sem_post(&wake_); }
     return true;
 }
 
@@ -70,7 +74,9 @@ void Workers::run(const std::function<Work()>& make_work) {
             std::unique_lock lock(mutex_);
             while (!stopping_ && queue_.empty()) {
                 ++idle_;
-                wake_.wait(lock);
+                lock.unlock();
+                while (::sem_wait(&wake_) != 0) {} // EINTR
+                lock.lock();
                 --idle_;
                 coming_ = false;
             }
@@ -79,7 +85,7 @@ void Workers::run(const std::function<Work()>& make_work) {
             queue_.pop_front();
             wake = wake_another();
         }
-        if (wake) { wake_.notify_one(); }
+        if (wake) { ::sem_post(&wake_); }
         exchange->started = Clock::now();
         work(*exchange);
         exchange->answered = Clock::now();

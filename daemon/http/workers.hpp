@@ -3,7 +3,6 @@
 // the I/O thread: they never touch a socket, hence never wait for a client.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -11,6 +10,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <semaphore.h>
 
 #include "http/message.hpp"
 
@@ -53,7 +54,8 @@ class Workers {
     const std::size_t queue_limit_;
     const int event_; // eventfd
     mutable std::mutex mutex_;
-    std::condition_variable wake_;
+    sem_t
+        wake_; // counts: unlike the condition variable of glibc before 2.41 (its bug 25847) it loses no wakeup
     std::deque<std::unique_ptr<Exchange>> queue_;
     bool stopping_ = false;
     std::size_t idle_ = 0; // workers that wait
