@@ -35,5 +35,5 @@ set(CPACK_COMPONENT_DEV_DESCRIPTION "C headers, CMake package and pkg-config fil
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME mustafar-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "${runtime_package} (= ${PROJECT_VERSION})")
-set(CPACK_COMPONENT_TOOLS_DESCRIPTION "The experiment: recorded keys and values in, a table and a picture out.")
+set(CPACK_COMPONENT_TOOLS_DESCRIPTION "mustafar-experiment and, where it was built, the service mustafard.")
 include(CPack)

@@ -117,11 +117,14 @@ mustafar_bytes head_plan(const HeadSpec& spec, const Window& window, const Cache
         bytes.bitmaps += use.bitmaps;
         bytes.meta += use.meta;
     }
+    // Every page but the last is full, so that a plan takes as long for any number of tokens.
+    const auto bytes_of_page = [&](std::uint64_t rows) {
+        return page_bytes(spec, codes[0] * rows / body, codes[1] * rows / body);
+    };
     std::uint64_t data = 0;
-    for (std::uint32_t p = 0; p < pages; ++p) {
-        const std::uint64_t rows = std::min(page_rows, body - p * page_rows);
-        data += page_bytes(spec, body > 0 ? codes[0] * rows / body : 0,
-                           body > 0 ? codes[1] * rows / body : 0);
+    if (pages > 0) {
+        const std::uint32_t full = pages - 1;
+        data = full * bytes_of_page(page_rows) + bytes_of_page(body - full * page_rows);
     }
     const std::uint32_t reserve = reserve_pages(spec, window, options);
     const std::uint32_t held = std::max(pages, reserve);

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every handler of the table in routes.cpp, by the file that holds it.
+#pragma once
+
+#include "http/message.hpp"
+#include "service.hpp"
+
+namespace mustafar::daemon {
+
+// system.cpp
+Response get_healthz(Service&, Request&);
+Response get_readyz(Service&, Request&);
+Response get_version(Service&, Request&);
+Response get_metrics(Service&, Request&);
+Response get_openapi(Service&, Request&);
+
+// plans.cpp
+Response post_plans(Service&, Request&);
+
+// recipes.cpp
+Response list_recipes(Service&, Request&);
+Response get_recipe(Service&, Request&);
+Response put_recipe(Service&, Request&);
+Response delete_recipe(Service&, Request&);
+
+// caches.cpp
+Response list_caches(Service&, Request&);
+Response put_cache(Service&, Request&);
+Response get_cache(Service&, Request&);
+Response delete_cache(Service&, Request&);
+Response get_stats(Service&, Request&);
+
+// rows.cpp
+Response append_rows(Service&, Request&);
+Response attend_rows(Service&, Request&);
+
+// change.cpp
+Response commit_cache(Service&, Request&);
+Response prune_cache(Service&, Request&);
+Response compress_cache(Service&, Request&);
+Response evict_cache(Service&, Request&);
+Response truncate_cache(Service&, Request&);
+Response reset_cache(Service&, Request&);
+Response fork_cache(Service&, Request&);
+
+// snapshots.cpp
+Response list_snapshots(Service&, Request&);
+Response put_snapshot(Service&, Request&);
+Response get_snapshot(Service&, Request&);
+Response delete_snapshot(Service&, Request&);
+Response restore_snapshot(Service&, Request&);
+
+} // namespace mustafar::daemon

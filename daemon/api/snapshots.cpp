@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Caches to disk and back.
+#include "api/handlers.hpp"
+#include "api/parameters.hpp"
+#include "api/shapes.hpp"
+
+namespace mustafar::daemon {
+
+namespace {
+
+Snapshots& snapshots_of(Service& service) {
+    if (!service.snapshots) {
+        throw Problem(ProblemType::not_found, "snapshots need --data-dir, which was not given");
+    }
+    return *service.snapshots;
+}
+
+Json write_snapshot(const Snapshot& snapshot) {
+    constexpr const char* states[] = {"unchecked", "good", "corrupt"};
+    return {{"name", snapshot.file.name},
+            {"bytes", snapshot.file.bytes},
+            {"modified", snapshot.file.modified},
+            {"state", states[static_cast<std::size_t>(snapshot.state)]}};
+}
+
+Problem no_snapshot(const std::string& name) {
+    return Problem(ProblemType::not_found, "there is no snapshot " + name, {{"snapshot", name}});
+}
+
+// What a loaded cache was made with.
+CacheShape shape_of(const mustafar_cache* cache) {
+    CacheShape shape;
+    const char* recipe = nullptr;
+    call(mustafar_cache_describe, cache, &shape.geometry, &shape.options, &recipe);
+    const Recipe parsed = parse_recipe(recipe);
+    shape.recipe_name = recipe_name(parsed.get());
+    shape.recipe_digest = mustafar_recipe_digest(parsed.get());
+    return shape;
+}
+
+} // namespace
+
+Response list_snapshots(Service& service, Request&) {
+    Json list = Json::array();
+    for (const Snapshot& snapshot : snapshots_of(service).list()) {
+        list.push_back(write_snapshot(snapshot));
+    }
+    return json_response({{"snapshots", std::move(list)}});
+}
+
+// A fork is written, so that the cache is free again before the first byte is.
+Response put_snapshot(Service& service, Request& request) {
+    const std::string& name = request.path[0];
+    Snapshots& snapshots = snapshots_of(service);
+    const Json body = parse_body(request);
+    JsonFields fields(body);
+    const std::string id = fields.id("cache");
+    const std::string model_id = fields.text("model_id", MUSTAFAR_MODEL_ID_MAX, "");
+    const bool overwrite = fields.boolean("overwrite", false);
+    fields.finish();
+    const CachePointer entry = service.caches.get(id);
+    Cache frozen;
+    {
+        const ReadLock lock(*entry, lock_deadline(service, request));
+        frozen = make<mustafar_cache>(mustafar_cache_fork, std::as_const(*entry).cache());
+    }
+    const bool replaced = overwrite && snapshots.find(name).has_value();
+    const auto start = Clock::now();
+    if (!snapshots.save(name, frozen.get(), model_id, overwrite)) {
+        throw Problem(ProblemType::exists,
+                      "there is a snapshot " + name + "; \"overwrite\": true replaces it",
+                      {{"snapshot", name}});
+    }
+    const auto written = snapshots.find(name);
+    if (!written) { throw no_snapshot(name); } // deleted meanwhile
+    service.metrics.op(Op::save, Clock::now() - start, written->file.bytes);
+    Response response = json_response(write_snapshot(*written), replaced ? 200 : 201);
+    if (!replaced) { response.fields.push_back({"Location", "/v1/snapshots/" + name}); }
+    return response;
+}
+
+Response get_snapshot(Service& service, Request& request) {
+    const std::string& name = request.path[0];
+    Snapshots& snapshots = snapshots_of(service);
+    if (Parameters(request).boolean("verify")) {
+        try {
+            const Cache aside = snapshots.load(name, service.context.get(), std::nullopt);
+        } catch (const Problem& problem) {
+            if (problem.type() != ProblemType::corrupt) { throw; } // it is told as a state
+        }
+    }
+    const auto snapshot = snapshots.find(name);
+    if (!snapshot) { throw no_snapshot(name); }
+    return json_response(write_snapshot(*snapshot));
+}
+
+Response delete_snapshot(Service& service, Request& request) {
+    if (!snapshots_of(service).remove(request.path[0])) { throw no_snapshot(request.path[0]); }
+    Response response;
+    response.status = 204;
+    return response;
+}
+
+Response restore_snapshot(Service& service, Request& request) {
+    Snapshots& snapshots = snapshots_of(service);
+    const Json body = parse_body(request);
+    JsonFields fields(body);
+    const std::string to = fields.id("to");
+    std::optional<std::string> model_id;
+    if (fields.has("model_id")) { model_id = fields.text("model_id", MUSTAFAR_MODEL_ID_MAX); }
+    fields.finish();
+    if (service.caches.find(to)) { // before the work; publish_cache() decides
+        throw Problem(ProblemType::exists, "there is a cache " + to, {{"cache", to}});
+    }
+    const auto start = Clock::now();
+    Cache cache = snapshots.load(request.path[0], service.context.get(), model_id);
+    const auto file = snapshots.find(request.path[0]);
+    service.metrics.op(Op::load, Clock::now() - start, file ? file->file.bytes : 0);
+    CacheShape shape = shape_of(cache.get());
+    return publish_cache(service, to,
+                         std::make_shared<CacheEntry>(std::move(cache), std::move(shape)));
+}
+
+} // namespace mustafar::daemon

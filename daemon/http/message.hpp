@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// A request and a response as handlers see them. Nothing here knows which HTTP library is used.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "http/staging.hpp"
+
+namespace mustafar::daemon {
+
+using Clock = std::chrono::steady_clock;
+
+enum class Method { get, put, post, del };
+enum class Scope { none, read, write, admin }; // each includes those before it
+enum class BodyKind { none, json, octets };
+
+struct Field {
+    std::string name;
+    std::string value;
+};
+using Fields = std::vector<Field>;
+
+// Fields that handlers may ask for, in lower case; the guard leaves all others behind.
+inline constexpr std::string_view request_fields[] = {"accept", "if-match", "if-none-match",
+                                                      "content-digest"};
+
+struct Route;
+
+struct Request {
+    const Route* route = nullptr;
+    std::string id; // X-Request-Id
+    std::vector<std::string>
+        path;     // values of the {names} of the route, in order; they match the id pattern
+    Fields query; // decoded, ordered by name
+    bool query_repeats = false; // a parameter stood twice with one value: `query` has it once
+    Fields fields;              // those of request_fields, as sent
+    Staging body;
+    Scope scope = Scope::none;  // what the caller may do
+    Clock::time_point received; // when the head was complete
+
+    // Value of a field, names in lower case; nullptr where there is none.
+    const std::string* field(std::string_view name) const {
+        for (const Field& field : fields) {
+            if (field.name == name) { return &field.value; }
+        }
+        return nullptr;
+    }
+};
+
+struct Response {
+    int status = 200;
+    std::string type; // Content-Type; empty without a body
+    Fields fields;    // further ones; values are ours, never a client's
+    std::string text; // the body, or
+    Staging data;     // the body, when it is large
+
+    std::string_view body() const { return data.empty() ? std::string_view(text) : data.view(); }
+};
+
+} // namespace mustafar::daemon

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The allocator of the library: counts what every cache takes, and says no at the quota.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "mustafar/context.h"
+
+namespace mustafar::daemon {
+
+// Threads: any. Outlives the context that uses it.
+class Memory {
+  public:
+    explicit Memory(std::uint64_t quota) : quota_(quota) {}
+    mustafar_allocator hook();
+    std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
+    std::uint64_t quota() const { return quota_; }
+
+  private:
+    static void* allocate(void* user, std::size_t bytes, std::size_t alignment);
+    static void release(void* user, void* data, std::size_t bytes, std::size_t alignment);
+    const std::uint64_t quota_;
+    std::atomic<std::uint64_t> used_{0};
+};
+
+} // namespace mustafar::daemon

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counters in Prometheus' text format. Labels come from closed sets: routes by name, statuses, reasons, operations.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "http/message.hpp"
+
+namespace mustafar::daemon {
+
+struct Exchange;
+struct Service;
+
+// Operations of the library that are timed.
+enum class Op {
+    append,
+    commit,
+    attend,
+    prune,
+    compress,
+    evict,
+    truncate,
+    fork,
+    reset,
+    save,
+    load,
+    count
+};
+const char* op_name(Op op);
+
+class Histogram {
+  public:
+    void add(double seconds);
+    void write(std::string& out, const char* name, const std::string& labels) const;
+
+  private:
+    static constexpr std::array<double, 10> bounds = {0.0001, 0.0003, 0.001, 0.003, 0.01,
+                                                      0.03,   0.1,    0.3,   1,     10};
+    std::array<std::uint64_t, bounds.size() + 1> counts_{};
+    double sum_ = 0;
+};
+
+class Metrics {
+  public:
+    // Threads: the I/O thread only.
+    void request(const Exchange& exchange);
+    void rejected(const char* reason); // a static text
+    std::string text(const Service& service) const;
+    std::size_t connections = 0;
+    std::size_t queue_depth = 0;
+
+    // Threads: any.
+    void op(Op op, Clock::duration time, std::uint64_t bytes);
+    std::atomic<std::uint64_t> tokens_appended{0};
+
+  private:
+    struct OpCounts {
+        std::atomic<std::uint64_t> calls{0};
+        std::atomic<std::uint64_t> nanoseconds{0};
+        std::atomic<std::uint64_t> bytes{0};
+    };
+    std::map<std::pair<const Route*, std::pair<std::string, int>>, std::uint64_t> requests_;
+    std::map<std::string, std::uint64_t> rejected_;
+    std::map<const Route*, Histogram> durations_;
+    Histogram queue_wait_;
+    std::uint64_t body_bytes_ = 0;
+    std::array<OpCounts, static_cast<std::size_t>(Op::count)> ops_;
+};
+
+} // namespace mustafar::daemon

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "openapi.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "http/transport.hpp"
+#include "mustafar/info.h"
+#include "routes.hpp"
+
+namespace mustafar::daemon {
+
+namespace {
+
+// What the guard may answer anyone, whatever the route.
+constexpr int guard_statuses[] = {400, 401, 403, 405, 408, 411, 413, 414,
+                                  415, 417, 421, 431, 500, 503, 505};
+
+Json reference(const std::string& name) { return {{"$ref", "#/components/schemas/" + name}}; }
+
+Json parameters_of(const Route& route) {
+    Json list = Json::array();
+    std::string_view path = route.path;
+    for (std::size_t at = path.find('{'); at != path.npos; at = path.find('{')) {
+        const std::size_t end = path.find('}');
+        const std::string name(path.substr(at + 1, end - at - 1));
+        list.push_back(
+            {{"name", name}, {"in", "path"}, {"required", true}, {"schema", reference("id")}});
+        path.remove_prefix(end + 1);
+    }
+    for (const QueryParameter& one : route.query) {
+        list.push_back({{"name", one.name},
+                        {"in", "query"},
+                        {"required", one.required},
+                        {"description", one.text},
+                        {"schema", {{"type", one.type}}}});
+    }
+    return list;
+}
+
+Json content_of(const std::string& name) {
+    // A raw body has no schema in 3.1.
+    if (name == "octets") { return {{"application/octet-stream", Json::object()}}; }
+    if (name == "text") { return {{"text/plain", Json::object()}}; }
+    return {{"application/json", {{"schema", reference(name)}}}};
+}
+
+Json responses_of(const Route& route) {
+    std::set<int> statuses(route.statuses.begin(), route.statuses.end());
+    statuses.insert(std::begin(guard_statuses), std::end(guard_statuses));
+    Json responses = Json::object();
+    for (const int status : statuses) {
+        const char* text = status_text(status);
+        Json response = {
+            {"description", *text == '\0' ? std::to_string(status) : std::string(text)}};
+        const bool own = std::ranges::count(route.statuses, status) > 0;
+        if (status >= 400) {
+            response["content"] = {
+                {"application/problem+json", {{"schema", reference("problem")}}}};
+            // /readyz says with 503 what it says with 200.
+            if (own && std::string_view(route.name) == "get_readyz") {
+                response["content"].update(content_of(route.response));
+            }
+        } else if (route.response != nullptr && status != 304) {
+            response["content"] = content_of(route.response);
+        }
+        responses[std::to_string(status)] = std::move(response);
+    }
+    return responses;
+}
+
+Json operation_of(const Route& route) {
+    Json operation = {{"operationId", route.name}, {"summary", route.summary}};
+    operation["parameters"] = parameters_of(route);
+    if (route.request != nullptr) {
+        operation["requestBody"] = {{"required", true}, {"content", content_of(route.request)}};
+    }
+    operation["responses"] = responses_of(route);
+    if (route.scope == Scope::none) {
+        operation["security"] = Json::array();
+    } else {
+        operation["x-scope"] = route.scope == Scope::read ? "read" : "write";
+    }
+    return operation;
+}
+
+Json problem_schema() {
+    Json types = Json::array();
+    for (const ProblemInfo& info : problem_list()) {
+        types.push_back(std::string("urn:mustafar:problem:") + info.slug);
+    }
+    return {{"type", "object"},
+            {"description", "RFC 9457. Numbers behind the text are members beside these"},
+            {"required", {"type", "title", "status", "detail", "instance"}},
+            {"properties",
+             {{"type", {{"enum", types}}},
+              {"title", {{"type", "string"}}},
+              {"status", {{"type", "integer"}}},
+              {"detail", {{"type", "string"}}},
+              {"instance", {{"type", "string"}}}}}};
+}
+
+std::string lower(std::string text) {
+    std::ranges::transform(text, text.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    });
+    return text;
+}
+
+} // namespace
+
+std::string openapi_text() {
+    Json paths = Json::object();
+    for (const Route& route : routes()) {
+        paths[route.path][lower(method_name(route.method))] = operation_of(route);
+    }
+    Json components = {{"schemas", schemas()}};
+    components["schemas"]["problem"] = problem_schema();
+    components["securitySchemes"] = {{"token", {{"type", "http"}, {"scheme", "bearer"}}}};
+    const Json document = {{"openapi", "3.1.0"},
+                           {"info",
+                            {{"title", "mustafard"},
+                             {"version", MUSTAFAR_VERSION},
+                             {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
+                           {"security", Json::array({{{"token", Json::array()}}, Json::object()})},
+                           {"paths", std::move(paths)},
+                           {"components", std::move(components)}};
+    return document.dump(1) + "\n";
+}
+
+} // namespace mustafar::daemon

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// The OpenAPI 3.1 document, made of the route table, the schemas and the list of problems.
+#pragma once
+
+#include <string>
+
+#include "problem.hpp"
+
+namespace mustafar::daemon {
+
+std::string openapi_text(); // indented JSON; equal for equal sources
+
+// JSON schemas by the names that routes use (schemas.cpp).
+const Json& schemas();
+
+} // namespace mustafar::daemon

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "routes.hpp"
+
+#include <algorithm>
+
+#include "api/handlers.hpp"
+
+namespace mustafar::daemon {
+
+namespace {
+
+using enum Scope;
+constexpr auto no_body = BodyKind::none;
+constexpr auto json = BodyKind::json;
+constexpr auto octets = BodyKind::octets;
+constexpr auto get = Method::get;
+constexpr auto put = Method::put;
+constexpr auto post = Method::post;
+constexpr auto del = Method::del;
+
+const std::vector<QueryParameter> append_query = {
+    {"dtype", "string", true, "f16, bf16 or f32: what the body holds"},
+    {"tokens", "integer", true, "Rows of each block"},
+    {"expect", "integer", false,
+     "Length of the layer before; required unless --allow-blind-append"},
+    {"tentative", "boolean", false, "Packed only after commit"}};
+const std::vector<QueryParameter> attend_query = {
+    {"dtype", "string", true, "f16, bf16 or f32: what the body holds"},
+    {"q_tokens", "integer", true, "Queries"},
+    {"out_dtype", "string", false, "f16, bf16 or f32; as dtype unless given"},
+    {"lse", "boolean", false, "f32 [q_tokens, q_heads] behind the output"},
+    {"scale", "number", false, "0: 1 / sqrt(head_dim_k)"},
+    {"softcap", "number", false, "0: none"},
+    {"sliding_window", "integer", false, "Positions a query sees"},
+    {"drop_mass", "number", false, "0: exact"},
+    {"q_position", "integer", false,
+     "Position of query 0; without it the queries are the last tokens"}};
+const std::vector<QueryParameter> list_query = {
+    {"limit", "integer", false, "1 to 256"}, {"after", "string", false, "Continue behind this id"}};
+const std::vector<QueryParameter> stats_query = {{"per", "string", false, "cache, layer or head"}};
+const std::vector<QueryParameter> verify_query = {
+    {"verify", "boolean", false, "Load it aside first; the state then is good or corrupt"}};
+
+// clang-format off
+const Route table[] = {
+    // method path  operation, scope, body, handler, on the I/O thread, request, response, query, statuses, summary
+    {get, "/healthz", "get_healthz", none, no_body, get_healthz, true, nullptr, "status", {}, {200}, "The process is alive"},
+    {get, "/readyz", "get_readyz", none, no_body, get_readyz, true, nullptr, "ready", {}, {200, 503}, "Work is accepted"},
+    {get, "/metrics", "get_metrics", read, no_body, get_metrics, true, nullptr, "text", {}, {200}, "Counters for Prometheus"},
+    {get, "/version", "get_version", read, no_body, get_version, false, nullptr, "version", {}, {200}, "Versions, kernels and limits"},
+    {get, "/openapi.json", "get_openapi", read, no_body, get_openapi, false, nullptr, "openapi", {}, {200}, "This document"},
+    {post, "/v1/plans", "post_plans", read, json, post_plans, false, "plan-request", "plans", {}, {200, 422, 507}, "Predict bytes without data"},
+    {get, "/v1/recipes", "list_recipes", read, no_body, list_recipes, false, nullptr, "recipes", {}, {200}, "Recipes by name"},
+    {get, "/v1/recipes/{name}", "get_recipe", read, no_body, get_recipe, false, nullptr, "recipe", {}, {200, 404}, "One recipe, canonical"},
+    {put, "/v1/recipes/{name}", "put_recipe", write, json, put_recipe, false, "any-object", "recipe", {}, {200, 201, 409, 422, 507}, "Keep a recipe"},
+    {del, "/v1/recipes/{name}", "delete_recipe", write, no_body, delete_recipe, false, nullptr, nullptr, {}, {204, 403, 404, 507}, "Forget a recipe"},
+    {get, "/v1/caches", "list_caches", read, no_body, list_caches, false, nullptr, "caches", list_query, {200, 503}, "Caches, a page at a time"},
+    {get, "/v1/caches/{id}", "get_cache", read, no_body, get_cache, false, nullptr, "cache", {}, {200, 304, 404, 503}, "One cache"},
+    {put, "/v1/caches/{id}", "put_cache", write, json, put_cache, false, "cache-request", "cache", {}, {200, 201, 409, 412, 422, 503, 507}, "Create a cache"},
+    {del, "/v1/caches/{id}", "delete_cache", write, no_body, delete_cache, false, nullptr, nullptr, {}, {204, 404, 412, 503}, "Drop a cache"},
+    {get, "/v1/caches/{id}/stats", "get_stats", read, no_body, get_stats, false, nullptr, "stats", stats_query, {200, 404, 503}, "Rows, bytes by part, operations"},
+    {post, "/v1/caches/{id}/layers/{layer}/append", "append_rows", write, octets, append_rows, false, "octets", "appended", append_query, {200, 404, 409, 412, 422, 428, 503, 507}, "K block, then V block: [tokens, kv_heads, head_dim] each"},
+    {post, "/v1/caches/{id}/layers/{layer}/attend", "attend_rows", read, octets, attend_rows, false, "octets", "octets", attend_query, {200, 404, 409, 413, 422, 503, 507}, "Q [q_tokens, q_heads, head_dim_k] in, output [q_tokens, q_heads, head_dim_v] out"},
+    {post, "/v1/caches/{id}/commit", "commit_cache", write, json, commit_cache, false, "layer-request", "cache", {}, {200, 404, 409, 412, 422, 503, 507}, "Tentative tokens become committed"},
+    {post, "/v1/caches/{id}/prune", "prune_cache", write, json, prune_cache, false, "prune-request", "cache", {}, {200, 404, 409, 412, 422, 503, 507}, "Mark survivors in dense rows"},
+    {post, "/v1/caches/{id}/compress", "compress_cache", write, json, compress_cache, false, "layer-request", "cache", {}, {200, 404, 409, 412, 422, 503, 507}, "Pack what is outside the window"},
+    {post, "/v1/caches/{id}/evict", "evict_cache", write, json, evict_cache, false, "evict-request", "cache", {}, {200, 404, 409, 412, 422, 503, 507}, "Remove rows of one head"},
+    {post, "/v1/caches/{id}/truncate", "truncate_cache", write, json, truncate_cache, false, "truncate-request", "cache", {}, {200, 404, 409, 412, 422, 503}, "Roll back to a length"},
+    {post, "/v1/caches/{id}/reset", "reset_cache", write, json, reset_cache, false, "empty-object", "cache", {}, {200, 404, 412, 422, 503}, "Empty a cache"},
+    {post, "/v1/caches/{id}/fork", "fork_cache", write, json, fork_cache, false, "to-request", "cache", {}, {201, 404, 409, 412, 422, 503, 507}, "A second cache that shares pages"},
+    {get, "/v1/snapshots", "list_snapshots", read, no_body, list_snapshots, false, nullptr, "snapshots", {}, {200, 404, 507}, "Snapshots on disk"},
+    {get, "/v1/snapshots/{name}", "get_snapshot", read, no_body, get_snapshot, false, nullptr, "snapshot", verify_query, {200, 404, 422, 507}, "One snapshot"},
+    {put, "/v1/snapshots/{name}", "put_snapshot", write, json, put_snapshot, false, "snapshot-request", "snapshot", {}, {200, 201, 404, 409, 422, 503, 507}, "Save a cache"},
+    {del, "/v1/snapshots/{name}", "delete_snapshot", write, no_body, delete_snapshot, false, nullptr, nullptr, {}, {204, 404, 507}, "Delete a snapshot"},
+    {post, "/v1/snapshots/{name}/restore", "restore_snapshot", write, json, restore_snapshot, false, "restore-request", "cache", {}, {201, 404, 409, 422, 507}, "Load a snapshot as a new cache"},
+};
+// clang-format on
+
+// Takes the next segment off `path`.
+std::string_view next_segment(std::string_view& path) {
+    path.remove_prefix(1);
+    const std::string_view segment = path.substr(0, path.find('/'));
+    path.remove_prefix(segment.size());
+    return segment;
+}
+
+bool matches(const Route& route, std::string_view path, std::vector<std::string_view>* parameters) {
+    std::string_view pattern = route.path;
+    parameters->clear();
+    while (!pattern.empty() && !path.empty()) {
+        const std::string_view want = next_segment(pattern);
+        const std::string_view have = next_segment(path);
+        if (want.starts_with('{')) {
+            if (!is_id(have)) { return false; }
+            parameters->push_back(have);
+        } else if (want != have) {
+            return false;
+        }
+    }
+    return pattern.empty() && path.empty();
+}
+
+} // namespace
+
+std::span<const Route> routes() { return table; }
+
+const char* method_name(Method method) {
+    switch (method) {
+    case Method::get:
+        return "GET";
+    case Method::put:
+        return "PUT";
+    case Method::post:
+        return "POST";
+    case Method::del:
+        return "DELETE";
+    }
+    return "";
+}
+
+const char* media_type(BodyKind kind) {
+    return kind == BodyKind::octets ? "application/octet-stream" : "application/json";
+}
+
+bool is_id(std::string_view text) {
+    const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+    return !text.empty() && text.size() <= 64 && plain(text.front()) &&
+           std::ranges::all_of(text, [&](char c) { return plain(c) || c == '_' || c == '-'; });
+}
+
+RouteMatch match_route(std::string_view method, std::string_view path) {
+    RouteMatch match;
+    std::vector<std::string_view> parameters;
+    for (const Route& route : table) {
+        if (!matches(route, path, &parameters)) { continue; }
+        const std::string_view name = method_name(route.method);
+        match.allow.push_back(name);
+        if (name == "GET") { match.allow.push_back("HEAD"); }
+        if (name == method || (name == "GET" && method == "HEAD")) {
+            match.route = &route;
+            match.parameters = parameters;
+        }
+    }
+    if (!match.allow.empty()) { match.allow.push_back("OPTIONS"); }
+    return match;
+}
+
+} // namespace mustafar::daemon

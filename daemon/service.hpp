@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What handlers work with. One per process; made by main, outlives the guard and its workers.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "config.hpp"
+#include "http/message.hpp"
+#include "http/staging.hpp"
+#include "library.hpp"
+#include "memory.hpp"
+#include "metrics.hpp"
+#include "store/caches.hpp"
+#include "store/recipes.hpp"
+#include "store/snapshots.hpp"
+
+namespace mustafar::daemon {
+
+struct Service {
+    // Opens the data folder and creates the context. Throws Problem, std::runtime_error.
+    explicit Service(const Config& its_config);
+
+    const Config& config;
+    StagingBudget staging;
+    Metrics metrics;
+    Memory memory;
+    Context context;                           // behind `memory`, before what lives in it
+    std::unique_ptr<Directory> snapshot_files; // nullptr without --data-dir
+    std::unique_ptr<Directory> recipe_files;
+    Recipes recipes;
+    std::unique_ptr<Snapshots> snapshots; // nullptr without --data-dir
+    Caches caches;
+    std::atomic<bool> draining{false};
+};
+
+// Calls the handler of a request; whatever it throws becomes a problem. Never throws but std::bad_alloc.
+Response run_handler(Service& service, Request& request);
+
+} // namespace mustafar::daemon

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/caches.hpp"
+
+#include <ctime>
+#include <random>
+
+namespace mustafar::daemon {
+
+namespace {
+
+std::string random_epoch() {
+    std::random_device random;
+    const std::uint64_t number = (std::uint64_t{random()} << 32) | random();
+    std::string text(16, '0');
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        text[i] = "0123456789abcdef"[(number >> (4 * i)) & 15];
+    }
+    return text;
+}
+
+Problem in_use() {
+    return Problem(ProblemType::locked, "other requests kept the cache for too long");
+}
+
+} // namespace
+
+std::string now_rfc3339() {
+    const std::time_t now = std::time(nullptr);
+    std::tm parts{};
+    gmtime_r(&now, &parts);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return text;
+}
+
+bool CacheShape::same(const CacheShape& other) const {
+    const mustafar_geometry& a = geometry;
+    const mustafar_geometry& b = other.geometry;
+    return a.layers == b.layers && a.q_heads == b.q_heads && a.kv_heads == b.kv_heads &&
+           a.head_dim_k == b.head_dim_k && a.head_dim_v == b.head_dim_v && a.dtype == b.dtype &&
+           options.max_tokens == other.options.max_tokens &&
+           options.reserve_tokens == other.options.reserve_tokens &&
+           options.flags == other.options.flags && recipe_digest == other.recipe_digest;
+}
+
+CacheEntry::CacheEntry(Cache cache, CacheShape its_shape)
+    : shape(std::move(its_shape)), created(now_rfc3339()), last(shape.geometry.layers),
+      cache_(std::move(cache)), epoch_(random_epoch()) {}
+
+std::string CacheEntry::etag() const {
+    return "\"" + epoch_ + "-" + std::to_string(revision_) + "\"";
+}
+
+std::uint32_t CacheEntry::length(std::uint32_t layer) const {
+    std::uint32_t committed = 0;
+    std::uint32_t tentative = 0;
+    call(mustafar_cache_length, cache(), layer, &committed, &tentative);
+    return committed + tentative;
+}
+
+ReadLock::ReadLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry) {
+    if (!entry.lock.lock_shared(deadline)) { throw in_use(); }
+}
+
+WriteLock::WriteLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry) {
+    if (!entry.lock.lock(deadline)) { throw in_use(); }
+}
+
+CachePointer Caches::find(const std::string& id) const {
+    const std::shared_lock lock(mutex_);
+    const auto at = entries_.find(id);
+    return at == entries_.end() ? nullptr : at->second;
+}
+
+CachePointer Caches::get(const std::string& id) const {
+    CachePointer entry = find(id);
+    if (!entry) {
+        throw Problem(ProblemType::not_found, "there is no cache " + id, {{"cache", id}});
+    }
+    return entry;
+}
+
+CachePointer Caches::add(const std::string& id, const CachePointer& entry) {
+    const std::unique_lock lock(mutex_);
+    if (const auto at = entries_.find(id); at != entries_.end()) { return at->second; }
+    if (entries_.size() >= limit_) {
+        throw Problem(ProblemType::limit_reached, "there are as many caches as there may be",
+                      {{"limit_caches", limit_}});
+    }
+    entries_.emplace(id, entry);
+    return nullptr;
+}
+
+bool Caches::remove(const std::string& id, const CachePointer& entry) {
+    const std::unique_lock lock(mutex_);
+    const auto at = entries_.find(id);
+    if (at == entries_.end() || at->second != entry) { return false; }
+    entries_.erase(at);
+    return true;
+}
+
+std::vector<std::pair<std::string, CachePointer>> Caches::list(const std::string& after,
+                                                               std::size_t count) const {
+    std::vector<std::pair<std::string, CachePointer>> found;
+    const std::shared_lock lock(mutex_);
+    for (auto at = entries_.upper_bound(after); at != entries_.end() && found.size() < count;
+         ++at) {
+        found.emplace_back(at->first, at->second);
+    }
+    return found;
+}
+
+std::size_t Caches::size() const {
+    const std::shared_lock lock(mutex_);
+    return entries_.size();
+}
+
+} // namespace mustafar::daemon

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// The caches by their ids. An entry that was removed lives until the last request that uses it has ended.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "http/message.hpp"
+#include "library.hpp"
+#include "store/lock.hpp"
+
+namespace mustafar::daemon {
+
+// What makes two caches the same when they are put twice.
+struct CacheShape {
+    mustafar_geometry geometry = sized<mustafar_geometry>();
+    mustafar_cache_options options = MUSTAFAR_CACHE_OPTIONS_INIT;
+    std::string recipe_name; // what the recipe calls itself
+    std::string recipe_digest;
+
+    bool same(const CacheShape& other) const;
+};
+
+// What a retried append is recognized by.
+struct LastAppend {
+    std::uint32_t offset = 0; // length before it
+    std::uint32_t tokens = 0; // 0: none that could be repeated
+    mustafar_dtype dtype = 0;
+    bool tentative = false;
+    std::uint64_t digest[2] = {0, 0}; // XXH3-128 of the body
+    bool operator==(const LastAppend&) const = default;
+};
+
+class CacheEntry {
+  public:
+    CacheEntry(Cache cache, CacheShape shape);
+
+    const CacheShape shape;
+    const std::string created; // RFC 3339
+
+    // Everything below needs the lock: shared to read, alone to change.
+    mustafar_cache* cache() { return cache_.get(); }
+    const mustafar_cache* cache() const { return cache_.get(); }
+    std::string etag() const; // "epoch-revision", in quotes; the epoch is random per entry
+    std::uint64_t revision() const { return revision_; }
+    void changed() { ++revision_; }
+    std::uint32_t length(std::uint32_t layer) const; // tentative tokens included
+    std::vector<LastAppend> last;                    // by layer
+
+    TimedLock lock;
+
+  private:
+    Cache cache_;
+    const std::string epoch_;
+    std::uint64_t revision_ = 0;
+};
+
+using CachePointer = std::shared_ptr<CacheEntry>;
+
+// Holds a cache for a request; throws Problem locked after `deadline`.
+class ReadLock {
+  public:
+    ReadLock(CacheEntry& entry, Clock::time_point deadline);
+    ~ReadLock() { entry_.lock.unlock_shared(); }
+    ReadLock(const ReadLock&) = delete;
+    ReadLock& operator=(const ReadLock&) = delete;
+
+  private:
+    CacheEntry& entry_;
+};
+
+class WriteLock {
+  public:
+    WriteLock(CacheEntry& entry, Clock::time_point deadline);
+    ~WriteLock() { entry_.lock.unlock(); }
+    WriteLock(const WriteLock&) = delete;
+    WriteLock& operator=(const WriteLock&) = delete;
+
+  private:
+    CacheEntry& entry_;
+};
+
+// Threads: any.
+class Caches {
+  public:
+    explicit Caches(std::size_t limit) : limit_(limit) {}
+    CachePointer find(const std::string& id) const; // nullptr where there is none
+    CachePointer get(const std::string& id) const;  // throws not_found
+    // Adds `entry` and returns nullptr, or returns who has the id already. Throws limit_reached.
+    CachePointer add(const std::string& id, const CachePointer& entry);
+    // Removes `entry` if it still has the id.
+    bool remove(const std::string& id, const CachePointer& entry);
+    // Up to `count` ids behind `after`, ascending.
+    std::vector<std::pair<std::string, CachePointer>> list(const std::string& after,
+                                                           std::size_t count) const;
+    std::size_t size() const;
+
+  private:
+    const std::size_t limit_;
+    mutable std::shared_mutex mutex_;
+    std::map<std::string, CachePointer> entries_;
+};
+
+std::string now_rfc3339();
+
+} // namespace mustafar::daemon

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// Problems, JSON, routes, OpenAPI, tokens, locks and files of mustafard, each alone.
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "api/parameters.hpp"
+#include "http/transport.hpp"
+#include "library.hpp"
+#include "openapi.hpp"
+#include "problem.hpp"
+#include "routes.hpp"
+#include "store/directory.hpp"
+#include "store/lock.hpp"
+#include "tokens.hpp"
+#include "json/fields.hpp"
+
+namespace mustafar::daemon {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(Problems, EveryStatusOfTheLibraryHasItsRow) {
+    const mustafar_error error = MUSTAFAR_ERROR_INIT;
+    int statuses = 0;
+    for (mustafar_status status = 1;
+         std::string(mustafar_status_name(status)) != "MUSTAFAR_UNKNOWN"; ++status) {
+        const Problem problem = problem_of(status, error);
+        EXPECT_STRNE(problem.what(), "a status this server does not know")
+            << mustafar_status_name(status);
+        ++statuses;
+    }
+    EXPECT_EQ(statuses, MUSTAFAR_INTERNAL);
+}
+
+TEST(Problems, ListIsInTheOrderOfItsTypes) {
+    int index = 0;
+    for (const ProblemInfo& info : problem_list()) {
+        EXPECT_EQ(static_cast<int>(info.type), index++) << info.slug;
+    }
+}
+
+TEST(Problems, FaultsOfOursAreNotTold) {
+    mustafar_error error = MUSTAFAR_ERROR_INIT;
+    std::strcpy(error.message, "secret");
+    EXPECT_STREQ(problem_of(MUSTAFAR_INTERNAL, error).what(), "MUSTAFAR_INTERNAL");
+    error.values[0] = 10;
+    const Response response = problem_response(problem_of(MUSTAFAR_OUT_OF_MEMORY, error), "id-1");
+    EXPECT_EQ(response.status, 507);
+    EXPECT_THAT(response.text, HasSubstr(R"("requested_bytes":10)"));
+    EXPECT_THAT(response.text, HasSubstr(R"("instance":"urn:request:id-1")"));
+}
+
+std::string refusal(std::string_view text) {
+    try {
+        parse_json(text);
+        return "accepted";
+    } catch (const Problem& problem) { return problem.members()["errors"][0]["code"]; }
+}
+
+TEST(JsonText, RefusesWhatTheParserWouldTake) {
+    EXPECT_EQ(refusal(R"({"a":[1,-1,1.5,"x",null,{"b":true}]})"), "accepted");
+    EXPECT_EQ(refusal(std::string_view("{}\0", 3)), "syntax");
+    EXPECT_EQ(refusal("\xef\xbb\xbf{}"), "syntax");
+    EXPECT_EQ(refusal("{} x"), "syntax");
+    EXPECT_EQ(refusal("{\"\xff\":1}"), "syntax");
+    EXPECT_EQ(refusal(R"({"a":1,"a":1})"), "duplicate");
+    EXPECT_EQ(refusal(R"([{"a":{"b":1,"b":2}}])"), "duplicate");
+    EXPECT_EQ(refusal("18446744073709551616"), "range");
+    EXPECT_EQ(refusal("-9223372036854775809"), "range");
+    EXPECT_EQ(refusal("1e999"), "syntax");
+    EXPECT_EQ(refusal(std::string(json_depth_max, '[') + std::string(json_depth_max, ']')),
+              "accepted");
+    EXPECT_EQ(refusal(std::string(json_depth_max + 1, '[') + std::string(json_depth_max + 1, ']')),
+              "depth");
+    EXPECT_EQ(refusal(std::string(1000000, '[')), "depth");
+}
+
+TEST(JsonText, NamesThePlace) {
+    try {
+        parse_json(R"({"a":[0,{"b/c":1,"b/c":2}]})");
+        FAIL();
+    } catch (const Problem& problem) {
+        EXPECT_EQ(problem.members()["errors"][0]["pointer"], "/a/1/b~1c");
+    }
+}
+
+TEST(Routes, MatchByMethodAndSegments) {
+    const RouteMatch append = match_route("POST", "/v1/caches/a-1/layers/12/append");
+    ASSERT_NE(append.route, nullptr);
+    EXPECT_STREQ(append.route->name, "append_rows");
+    EXPECT_THAT(append.parameters, ElementsAre("a-1", "12"));
+    EXPECT_STREQ(match_route("HEAD", "/healthz").route->name, "get_healthz");
+    EXPECT_THAT(match_route("PATCH", "/v1/caches/a").allow,
+                ElementsAre("GET", "HEAD", "PUT", "DELETE", "OPTIONS"));
+    EXPECT_EQ(match_route("PATCH", "/v1/caches/a").route, nullptr);
+    for (const char* path :
+         {"/", "//", "/healthz/", "/healthz/x", "/v1/caches/", "/v1/caches/A", "/v1/caches/-a",
+          "/v1/caches/..", "/v1/caches/a%20b", "/v1//caches", "/V1/caches"}) {
+        EXPECT_TRUE(match_route("GET", path).allow.empty()) << path;
+    }
+    EXPECT_TRUE(match_route("GET", "/v1/caches/" + std::string(65, 'a')).allow.empty());
+}
+
+TEST(Routes, EveryRowIsSound) {
+    std::set<std::string> names;
+    for (const Route& route : routes()) {
+        EXPECT_TRUE(names.insert(route.name).second) << route.name;
+        EXPECT_FALSE(route.statuses.empty()) << route.name;
+        EXPECT_EQ(route.body == BodyKind::none, route.request == nullptr) << route.name;
+        for (const char* schema : {route.request, route.response}) {
+            const std::string name = schema == nullptr ? "octets" : schema;
+            EXPECT_TRUE(name == "octets" || name == "text" || schemas().contains(name))
+                << route.name << " " << name;
+        }
+        const bool changes = route.method != Method::get && route.body != BodyKind::octets;
+        if (changes && std::string_view(route.name) != "post_plans") {
+            EXPECT_GE(route.scope, Scope::write) << route.name;
+        }
+    }
+}
+
+TEST(OpenApi, IsTheCommittedOne) {
+    std::ifstream file(MUSTAFAR_SOURCE_DIR "/daemon/openapi.json");
+    std::stringstream committed;
+    committed << file.rdbuf();
+    EXPECT_EQ(openapi_text(), committed.str())
+        << "if this is meant: build/bin/mustafard --print-openapi > daemon/openapi.json";
+}
+
+TEST(OpenApi, EveryReferenceLeadsSomewhere) {
+    const Json document = Json::parse(openapi_text());
+    const std::string text = document.dump();
+    const std::string prefix = "#/components/schemas/";
+    for (std::size_t at = text.find(prefix); at != text.npos; at = text.find(prefix, at + 1)) {
+        const std::string name =
+            text.substr(at + prefix.size(), text.find('"', at) - at - prefix.size());
+        EXPECT_TRUE(document["components"]["schemas"].contains(name)) << name;
+    }
+}
+
+TEST(TokenFile, GivesEachTokenItsScope) {
+    const Tokens tokens =
+        Tokens::parse("# all\nread 0123456789abcdef\n\nadmin  fedcba9876543210 # me\r\n", "t");
+    EXPECT_EQ(tokens.scope_of("0123456789abcdef"), Scope::read);
+    EXPECT_EQ(tokens.scope_of("fedcba9876543210"), Scope::admin);
+    EXPECT_EQ(tokens.scope_of("0123456789abcdeg"), Scope::none);
+    EXPECT_EQ(tokens.scope_of(""), Scope::none);
+    for (const char* text : {"", "# nothing", "read", "read short", "root 0123456789abcdef",
+                             "read 0123456789abcde\x01"}) {
+        EXPECT_THROW(Tokens::parse(text, "t"), std::invalid_argument) << text;
+    }
+}
+
+TEST(ReplyHead, OfLibraryAndGuardSayTheSame) {
+    const auto transport = make_transport(30);
+    for (const ProblemInfo& info : problem_list()) {
+        Request request;
+        Response response;
+        const auto handle = [&] { response = problem_response(Problem(info.type, "x"), "id"); };
+        const std::string theirs =
+            transport->exchange("/a?b=c&d=%20", false, request, response, handle);
+        const std::string start = "HTTP/1.1 " + std::to_string(info.status) + " ";
+        EXPECT_TRUE(theirs.starts_with(start)) << theirs;
+        EXPECT_TRUE(write_head(response, false).starts_with(start));
+        for (const Field& field : common_fields(response, false)) {
+            EXPECT_THAT(theirs, HasSubstr(field.name + ": ")) << info.slug;
+        }
+        ASSERT_EQ(request.query.size(), 2u);
+        EXPECT_EQ(request.query[1].value, " ");
+    }
+}
+
+TEST(ReplyHead, RepeatedParametersAreSeen) {
+    const auto transport = make_transport(30);
+    for (const auto& [target, repeats] : {std::pair("/a", false),
+                                          {"/a?", false},
+                                          {"/a?b=1&c=1", false},
+                                          {"/a?b=1&b=2", false},
+                                          {"/a?b=1&b=1", true},
+                                          {"/a?b=1&&c=1", true},
+                                          {"/a?b=1&", true}}) {
+        Request request;
+        Response response;
+        transport->exchange(target, true, request, response, [] {});
+        EXPECT_EQ(request.query_repeats, repeats) << target;
+    }
+}
+
+TEST(EntityTags, AreFoundInLists) {
+    EXPECT_TRUE(etag_listed("*", "\"a\""));
+    EXPECT_TRUE(etag_listed("\"b\" ,\t\"a\"", "\"a\""));
+    EXPECT_FALSE(etag_listed("\"ab\"", "\"a\""));
+    EXPECT_FALSE(etag_listed("", "\"a\""));
+}
+
+TEST(Lock, WaitingWritersGoBeforeNewReaders) {
+    TimedLock lock;
+    const auto now = [] { return std::chrono::steady_clock::now(); };
+    const auto soon = std::chrono::milliseconds(20);
+    ASSERT_TRUE(lock.lock_shared(now() + soon));
+    ASSERT_TRUE(lock.lock_shared(now() + soon)); // readers share
+    EXPECT_FALSE(lock.lock(now() + soon));
+    ASSERT_TRUE(lock.lock_shared(now() + soon)); // the writer has given up
+    std::thread writer([&] {
+        EXPECT_TRUE(lock.lock(now() + std::chrono::seconds(20)));
+        lock.unlock();
+    });
+    while (lock.lock_shared(now())) { // until the writer waits: then nobody new gets in
+        lock.unlock_shared();
+        std::this_thread::yield();
+    }
+    for (int i = 0; i < 3; ++i) { lock.unlock_shared(); }
+    writer.join();
+    EXPECT_TRUE(lock.lock(now() + soon));
+    EXPECT_FALSE(lock.lock_shared(now() + soon));
+    lock.unlock();
+}
+
+TEST(Files, AreWrittenWholeOrNotAtAll) {
+    const std::string path = testing::TempDir() + "mustafard-files-" + std::to_string(::getpid());
+    Directory directory(path, ".x");
+    EXPECT_THROW(Directory(path, ".x"), std::runtime_error); // one daemon at a time
+    const auto write = [](const char* text) {
+        return [text](const File& file) { file.write(text, std::strlen(text)); };
+    };
+    EXPECT_TRUE(directory.write("a", false, write("one")));
+    EXPECT_FALSE(directory.write("a", false, write("two")));
+    EXPECT_THROW(directory.write("a", true, [](const File&) { throw std::runtime_error("no"); }),
+                 std::runtime_error);
+    char text[8] = {};
+    EXPECT_EQ(directory.open("a")->read(text, sizeof text), 3u);
+    EXPECT_STREQ(text, "one");
+    EXPECT_TRUE(directory.write("a", true, write("three")));
+    EXPECT_EQ(directory.info("a")->bytes, 5u);
+    EXPECT_EQ(directory.list().size(), 1u);
+    EXPECT_TRUE(directory.remove("a"));
+    EXPECT_FALSE(directory.remove("a"));
+    EXPECT_FALSE(directory.open("a").has_value());
+}
+
+} // namespace
+} // namespace mustafar::daemon
