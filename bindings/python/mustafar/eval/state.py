@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was measured already: a file of JSON lines, one per unit and recipe, written as they end.
+
+The first line is the key: everything that changes a result. Its digest is part of the file's name, so
+that another model, task, seed or library never meets these results. A line cut short by a crash is
+measured again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .failure import DATA, OUTPUT, Failure
+from .measure import Result
+
+__all__ = ["State"]
+
+
+class State:
+    """Results by unit and recipe digest; `put` makes each of them last."""
+
+    def __init__(self, folder: Path, model: str, key: dict[str, Any], *, fresh: bool) -> None:
+        head = json.dumps(key, sort_keys=True)
+        name = f"{model}-{hashlib.sha256(head.encode()).hexdigest()[:12]}.jsonl"
+        self.path = folder / name
+        self._results: dict[tuple[str, str], Result] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._stream = self.path.open("a+b")
+            try:
+                fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Failure(OUTPUT, f"{self.path}: another evaluation writes it") from error
+            if fresh:
+                self._stream.truncate(0)
+            self._read(head)
+        except OSError as error:
+            raise Failure(OUTPUT, f"{error.filename or self.path}: {error.strerror}") from error
+
+    def _read(self, head: str) -> None:
+        self._stream.seek(0)
+        lines = self._stream.read().split(b"\n")
+        whole, rest = lines[:-1], lines[-1]  # the last has no newline: cut short, or empty
+        if rest:
+            self._stream.truncate(sum(len(line) + 1 for line in whole))
+        if not whole:
+            self._stream.truncate(0)
+            self._write(head)
+            return
+        for number, line in enumerate(whole, 1):
+            try:
+                content = json.loads(line)
+                if number == 1:
+                    if content != json.loads(head):
+                        raise ValueError("the key is another one")
+                else:
+                    self._results[content["unit"], content["recipe"]] = content["result"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise Failure(
+                    DATA, f"{self.path}, line {number}: {error}; --fresh starts again"
+                ) from error
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line.encode() + b"\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def get(self, unit: str, recipe: str) -> Result | None:
+        """The result, or None where it has to be measured."""
+        return self._results.get((unit, recipe))
+
+    def put(self, unit: str, recipe: str, result: Result) -> None:
+        """Stores a result."""
+        self._results[unit, recipe] = result
+        try:
+            self._write(json.dumps({"unit": unit, "recipe": recipe, "result": result}))
+        except OSError as error:
+            raise Failure(OUTPUT, f"{self.path}: {error.strerror}") from error
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.close()
