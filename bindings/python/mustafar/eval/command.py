@@ -12,7 +12,9 @@ from .measure import units_of
 from .model import Llama
 from .options import Settings, parse
 from .run import measure_all, plans_of, state_key
+from .results import rows_of
 from .state import State
+from .table import table_text
 from .tasks import read_tasks
 
 __all__ = ["main"]
@@ -43,7 +45,8 @@ def _evaluate(settings: Settings) -> int:
     plans = plans_of(settings, model)
     units = units_of(tasks)
     with Context(threads=settings.threads) as context:
-        key = state_key(model, tasks, settings, context)
+        key = state_key(model, context)
         with State(settings.state, model.name, key, fresh=settings.fresh) as state:
             measure_all(model, context, units, plans, state)
+            print(table_text(rows_of(model, units, plans, state, settings.seed)))
     return 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -156,17 +157,21 @@ def prefill_packed(model: Llama, caches: Sequence[Cache], tokens: Sequence[Ints]
 
 def forced(
     model: Llama, caches: Sequence[Cache], first: Ints, steps: int, given: Ints | None
-) -> Ints:
+) -> tuple[Ints, list[float]]:
     """Greedy tokens [len(caches), steps], one step at a time, starting from the tokens `first`.
 
-    With `given`, those tokens are fed instead of the chosen ones: what would be chosen next to them.
+    With `given`, those are fed instead of the chosen ones: what would be chosen behind them. The
+    seconds of each step come along.
     """
     chosen = numpy.empty((len(caches), steps), numpy.int64)
     begins = numpy.array([cache.length().total for cache in caches])
+    seconds = []
     tokens = first
     for step in range(steps):
+        begin = time.perf_counter()
         attention = CacheAttention(caches, [1] * len(caches))
         logits = model.logits(model.forward(tokens, begins + step, attention))
         chosen[:, step] = logits.argmax(axis=1)
+        seconds.append(time.perf_counter() - begin)
         tokens = chosen[:, step] if given is None else given[:, step]
-    return chosen
+    return chosen, seconds

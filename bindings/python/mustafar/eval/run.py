@@ -18,7 +18,6 @@ from .model import Llama
 from .options import Settings
 from .progress import Progress
 from .state import State
-from .tasks import Tasks
 
 __all__ = ["VERSION", "measure_all", "plans_of", "state_key"]
 
@@ -96,16 +95,12 @@ def _plan(name: str, step: int, model: Llama) -> Plan:
     return Plan(recipe.name or shown, recipe, window, whole)
 
 
-def state_key(model: Llama, tasks: Tasks, settings: Settings, context: Context) -> dict[str, Any]:
-    """Everything that changes a result, but the recipe."""
+def state_key(model: Llama, context: Context) -> dict[str, Any]:
+    """What every result depends on."""
     return {
         "schema": "mustafar.eval.state",
         "version": VERSION,
         "model": model.digest,
-        "tasks": tasks.digests,
-        "limit": settings.limit,
-        "rows": settings.rows,
-        "seed": settings.seed,
         "threads": context.stats().threads,
         "library": [version(), build_text()],
         "kernels": [context.kernel(op).name for op in ("attend", "prune", "pack")],
@@ -120,19 +115,24 @@ def measure_all(
     """Fills the state. KeyboardInterrupt leaves it with what is complete."""
     progress = Progress(sum(unit.cost for unit in units) * len(plans))
     for unit in units:
-        missing = [plan for plan in plans if state.get(unit.name, plan.recipe.digest) is None]
-        progress.skip(unit.cost * (len(plans) - len(missing)))
-        if not missing:
+        work = []
+        for plan in plans:
+            missing = {key for key in unit.keys if state.get(key, plan.recipe.digest) is None}
+            if missing:
+                work.append((plan, unit.part(missing)))
+        todo = {key for _, part in work for key in part.keys}
+        progress.skip(unit.cost * len(plans) - sum(part.cost for _, part in work))
+        if not work:
             continue
         progress.show(f"{unit.name}: prefill")
         try:
-            prefixes = unit.prefill(model, context)
-            for plan in missing:
+            prefixes = unit.part(todo).prefill(model, context)
+            for plan, part in work:
                 progress.show(f"{unit.name}: {plan.name}")
-                dense = None if plan is plans[0] else state.get(unit.name, plans[0].recipe.digest)
-                result = unit.measure(model, context, plan, prefixes, dense)
-                state.put(unit.name, plan.recipe.digest, result)
-                progress.step(unit.cost)
+                dense = None if plan is plans[0] else state.get(unit.keys[0], plans[0].recipe.digest)
+                results = part.measure(model, context, plan, prefixes, dense)
+                state.put(part.keys, plan.recipe.digest, results)
+                progress.step(part.cost)
         except Error as error:
             raise Failure(LIBRARY, f"{unit.name}: {error}") from error
         finally:

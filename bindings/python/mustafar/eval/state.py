@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured already: a file of JSON lines, one per unit and recipe, written as they end.
+"""What was measured already: a file of JSON lines, one per item (or text) and recipe.
 
-The first line is the key: everything that changes a result. Its digest is part of the file's name, so
-that another model, task, seed or library never meets these results. A line cut short by a crash is
-measured again.
+The first line says what all results depend on: model, library, kernels, threads. Its digest is part of
+the file's name, so that another model or library never meets these results. Each result has its
+own key besides: what was asked, and the digest of the recipe. So more items or recipes go on
+from here. A line cut short by a crash is measured again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["State"]
 
 
 class State:
-    """Results by unit and recipe digest; `put` makes each of them last."""
+    """Results by key and recipe digest; `put` makes them last."""
 
     def __init__(self, folder: Path, model: str, key: dict[str, Any], *, fresh: bool) -> None:
         head = json.dumps(key, sort_keys=True)
@@ -60,7 +61,7 @@ class State:
                     if content != json.loads(head):
                         raise ValueError("the key is another one")
                 else:
-                    self._results[content["unit"], content["recipe"]] = content["result"]
+                    self._results[content["key"], content["recipe"]] = content["result"]
             except (ValueError, KeyError, TypeError) as error:
                 raise Failure(
                     DATA, f"{self.path}, line {number}: {error}; --fresh starts again"
@@ -71,15 +72,18 @@ class State:
         self._stream.flush()
         os.fsync(self._stream.fileno())
 
-    def get(self, unit: str, recipe: str) -> Result | None:
+    def get(self, key: str, recipe: str) -> Result | None:
         """The result, or None where it has to be measured."""
-        return self._results.get((unit, recipe))
+        return self._results.get((key, recipe))
 
-    def put(self, unit: str, recipe: str, result: Result) -> None:
-        """Stores a result."""
-        self._results[unit, recipe] = result
+    def put(self, keys: list[str], recipe: str, results: list[Result]) -> None:
+        """Stores results."""
+        lines = []
+        for key, result in zip(keys, results):
+            self._results[key, recipe] = result
+            lines.append(json.dumps({"key": key, "recipe": recipe, "result": result}))
         try:
-            self._write(json.dumps({"unit": unit, "recipe": recipe, "result": result}))
+            self._write("\n".join(lines))
         except OSError as error:
             raise Failure(OUTPUT, f"{self.path}: {error.strerror}") from error
 

@@ -33,6 +33,12 @@ class Item:
     fields: dict[str, Any] = field(compare=False)
 
     @property
+    def key(self) -> str:
+        """Kind, name, and a digest of what is asked and answered."""
+        content = self.prompt.tobytes() + b"/" + self.answer.tobytes()
+        return f"{self.kind}/{self.name}/{hashlib.sha256(content).hexdigest()[:16]}"
+
+    @property
     def prefix(self) -> int:
         """Tokens that are prefilled dense."""
         return max(0, len(self.prompt) - PACKED_TAIL)
@@ -57,7 +63,7 @@ class Tasks:
 
     items: list[Item]
     text: Text | None
-    digests: dict[str, str]  # of the files, whole
+    digests: dict[str, str]  # of the files
 
 
 def read_tasks(folder: Path, *, limit: int, rows: int, seed: int, context: int) -> Tasks:
