@@ -6,16 +6,19 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import Context, Error, named_recipes
+from ..context import Context
+from ..errors import Error
+from ..recipe import named_recipes
 from .failure import INTERRUPTED, LIBRARY, Failure
-from .measure import units_of
+from .measure import Unit, units_of
 from .model import Llama
 from .options import Settings, parse
-from .run import measure_all, plans_of, state_key
+from .output import check_outputs, facts_of, write_files
 from .results import rows_of
+from .run import default_recipes, measure_all, plans_of, state_key
 from .state import State
 from .table import table_text
-from .tasks import read_tasks
+from .tasks import Tasks, read_tasks
 
 __all__ = ["main"]
 
@@ -24,16 +27,32 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs; the status of the process."""
     try:
         settings = parse(arguments)
+        if settings.list_recipes:
+            _list_recipes()
+            return 0
         return _evaluate(settings)
     except Failure as failure:
         print(f"mustafar.eval: {failure}", file=sys.stderr)
         return failure.status
+    except Error as error:
+        print(f"mustafar.eval: {type(error).__name__}: {error}", file=sys.stderr)
+        return LIBRARY
     except KeyboardInterrupt:
-        print("mustafar.eval: stopped before anything was measured", file=sys.stderr)
+        print("\nmustafar.eval: stopped", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # `| head`: whoever read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _list_recipes() -> None:
+    for name, sentence in named_recipes().items():
+        print(f"{name:<18} {sentence}")
+    print("\nby default, for d = 128:", ", ".join(default_recipes(128)))
 
 
 def _evaluate(settings: Settings) -> int:
+    check_outputs(settings)
     model = Llama(settings.model)
     tasks = read_tasks(
         settings.tasks,
@@ -42,11 +61,39 @@ def _evaluate(settings: Settings) -> int:
         seed=settings.seed,
         context=model.config.context,
     )
-    plans = plans_of(settings, model)
     units = units_of(tasks)
     with Context(threads=settings.threads) as context:
         key = state_key(model, context)
         with State(settings.state, model.name, key, fresh=settings.fresh) as state:
-            measure_all(model, context, units, plans, state)
-            print(table_text(rows_of(model, units, plans, state, settings.seed)))
-    return 0
+            return _run(settings, model, tasks, units, context, state)
+
+
+def _run(
+    settings: Settings,
+    model: Llama,
+    tasks: Tasks,
+    units: list[Unit],
+    context: Context,
+    state: State,
+) -> int:
+    """Measures what is missing, and shows what there is."""
+    plans = plans_of(settings, model)
+    status = 0
+    try:
+        measure_all(model, context, units, plans, state)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    rows = rows_of(model, units, plans, state, settings.seed)
+    if all(row["items"] == 0 and row["text_rows"] == 0 for row in rows):
+        print("mustafar.eval: stopped before a result; the same command starts again", file=sys.stderr)
+        return status
+    print(table_text(rows))
+    complete = all(row["complete"] for row in rows)
+    write_files(settings, rows, facts_of(settings, model, tasks, context, complete))
+    if status:
+        print(
+            f"mustafar.eval: stopped; what is complete is above and in {state.path}; the same "
+            "command goes on from there",
+            file=sys.stderr,
+        )
+    return status

@@ -29,7 +29,7 @@ __all__ = ["ItemsUnit", "Result", "TextUnit", "Unit", "units_of"]
 Result = dict[str, Any]  # plain JSON: it goes through the state file
 
 _UNIT_TOKENS = 72_000  # prompts of a unit: their keys and values stay in memory
-_TEXT_ROWS = 16
+_TEXT_ROWS = 8
 _HARSH_EVERY = 4
 _GREEDY_STEPS = 64
 
@@ -181,10 +181,10 @@ def units_of(tasks: Tasks) -> list[Unit]:
     """Text first, then the tasks in turn: what is done when somebody stops is a fair sample."""
     units: list[tuple[float, Unit]] = []
     if tasks.text is not None:
-        rows = tasks.text.rows
-        for begin in range(0, len(rows), _TEXT_ROWS):
-            part = TextUnit(rows[begin : begin + _TEXT_ROWS], tasks.text.prefix)
-            units.append((begin / len(rows) - 1, part))
+        count = -(-len(tasks.text.rows) // _TEXT_ROWS)
+        for group in range(count):  # each spread over the whole text
+            part = TextUnit(tasks.text.rows[group::count], tasks.text.prefix)
+            units.append((group / count, part))
     groups: dict[tuple[str, int], list[Item]] = {}
     for item in tasks.items:
         groups.setdefault((item.kind, item.length), []).append(item)
