@@ -30,7 +30,7 @@ class DenseAttention:
     def __init__(self, config: Config, lengths: Sequence[int]) -> None:
         self._group = config.q_heads // config.kv_heads
         ends = numpy.cumsum(lengths)
-        self._ranges = [(int(end) - n, int(end)) for end, n in zip(ends, lengths)]
+        self._ranges = [(int(end) - n, int(end)) for end, n in zip(ends, lengths, strict=True)]
         self._k = self._v = numpy.empty((0, 0, 0), numpy.float32)
 
     def keep(self, layer: int, k: Float32, v: Float32) -> None:
@@ -84,7 +84,7 @@ class CacheAttention:
     ) -> None:
         self._caches, self._tentative = caches, tentative
         ends = numpy.cumsum(counts)
-        self._ranges = [(int(end) - n, int(end)) for end, n in zip(ends, counts)]
+        self._ranges = [(int(end) - n, int(end)) for end, n in zip(ends, counts, strict=True)]
         self._groups: list[tuple[list[Cache], Sequence[int], int]] = []
         for count in sorted(set(counts)):
             members = [i for i, n in enumerate(counts) if n == count]
@@ -92,7 +92,7 @@ class CacheAttention:
 
     def keep(self, layer: int, k: Float32, v: Float32) -> None:
         """Appends; rows that leave the window are packed."""
-        for cache, (begin, end) in zip(self._caches, self._ranges):
+        for cache, (begin, end) in zip(self._caches, self._ranges, strict=True):
             cache.append(layer, k[begin:end], v[begin:end], tentative=self._tentative)
 
     def attend(self, layer: int, q: Float32) -> Float32:
@@ -111,7 +111,7 @@ class CacheAttention:
 
 
 class RecordingAttention(CacheAttention):
-    """The same, and what the caches were given stays in `sequences[i]`, in float16 as they hold it."""
+    """The same, and `sequences[i]` keeps what the caches were given, in float16 as they hold it."""
 
     def __init__(self, caches: Sequence[Cache], counts: Sequence[int]) -> None:
         super().__init__(caches, counts)
@@ -119,6 +119,8 @@ class RecordingAttention(CacheAttention):
 
     def keep(self, layer: int, k: Float32, v: Float32) -> None:
         """Appends and records."""
-        for cache, kept, (begin, end) in zip(self._caches, self.sequences, self._ranges):
+        for cache, kept, (begin, end) in zip(
+            self._caches, self.sequences, self._ranges, strict=True
+        ):
             kept.append((k[begin:end].astype(numpy.float16), v[begin:end].astype(numpy.float16)))
             cache.append(layer, *kept[-1])

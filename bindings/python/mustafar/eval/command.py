@@ -9,7 +9,7 @@ import sys
 from ..context import Context
 from ..errors import Error
 from ..recipe import named_recipes
-from .failure import INTERRUPTED, LIBRARY, Failure
+from .errors import INTERRUPTED, LIBRARY, EvaluationError
 from .measure import Unit, units_of
 from .model import Llama
 from .options import Settings, parse
@@ -31,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
             _list_recipes()
             return 0
         return _evaluate(settings)
-    except Failure as failure:
-        print(f"mustafar.eval: {failure}", file=sys.stderr)
-        return failure.status
+    except EvaluationError as error:
+        print(f"mustafar.eval: {error}", file=sys.stderr)
+        return error.status
     except Error as error:
         print(f"mustafar.eval: {type(error).__name__}: {error}", file=sys.stderr)
         return LIBRARY
@@ -85,7 +85,9 @@ def _run(
         status = INTERRUPTED
     rows = rows_of(model, units, plans, state, settings.seed)
     if all(row["items"] == 0 and row["text_rows"] == 0 for row in rows):
-        print("mustafar.eval: stopped before a result; the same command starts again", file=sys.stderr)
+        print(
+            "mustafar.eval: stopped before a result; the same command starts again", file=sys.stderr
+        )
         return status
     print(table_text(rows))
     complete = all(row["complete"] for row in rows)

@@ -79,7 +79,7 @@ def _prefill(model: Llama, context: Context, batch: Sequence[Ints]) -> list[Keys
         attention = RecordingAttention(caches, counts)
         positions = numpy.concatenate([numpy.arange(count) for count in counts])
         model.prefill(numpy.concatenate([batch[i] for i in members]), positions, attention)
-    for i, recorded in zip(members, attention.sequences):
+    for i, recorded in zip(members, attention.sequences, strict=True):
         sequences[i] = recorded
     return sequences
 
@@ -91,7 +91,7 @@ def filled(
     """Caches that hold `prefixes`; `room` tokens fit into each. Closed at the end."""
     with contextlib.ExitStack() as stack:
         caches = []
-        for prefix, tokens in zip(prefixes, room):
+        for prefix, tokens in zip(prefixes, room, strict=True):
             cache = Cache(context, model.config.geometry, plan.recipe, max_tokens=tokens)
             caches.append(stack.enter_context(cache))
             for layer, (k, v) in enumerate(prefix):
@@ -117,14 +117,16 @@ def score(
     while active:
         runs = [plan.run(begins[i] + done[i], len(tokens[i]) - done[i]) for i in active]
         attention = CacheAttention([caches[i] for i in active], runs)
-        parts = [(i, done[i], done[i] + run) for i, run in zip(active, runs)]
+        parts = [(i, done[i], done[i] + run) for i, run in zip(active, runs, strict=True)]
         out = _pass(model, attention, [(tokens[i][a:b], begins[i] + a) for i, a, b in parts])
         row = 0
         for i, begin, end in parts:
             first = len(tokens[i]) - wanted[i]  # of the tokens whose logits are wanted
             if end > first:
                 from_ = max(begin, first)
-                hidden[i][from_ - first : end - first] = out[row + from_ - begin : row + end - begin]
+                hidden[i][from_ - first : end - first] = out[
+                    row + from_ - begin : row + end - begin
+                ]
             row += end - begin
             done[i] = end
         active = [i for i in active if done[i] < len(tokens[i])]

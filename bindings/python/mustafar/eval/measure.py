@@ -58,7 +58,7 @@ class ItemsUnit:
     def prefill(self, model: Llama, context: Context) -> dict[str, KeysValues]:
         """What the recipes start from."""
         kept = prefill(model, context, [item.prompt[: item.prefix] for item in self.items])
-        return dict(zip(self.keys, kept))
+        return dict(zip(self.keys, kept, strict=True))
 
     def part(self, keys: Collection[str]) -> ItemsUnit:
         """The items with these keys."""
@@ -77,7 +77,10 @@ class ItemsUnit:
         with filled(model, context, plan, [prefixes[key] for key in self.keys], room) as caches:
             fed = [item.fed for item in self.items]
             logits = score(model, plan, caches, fed, [len(item.answer) for item in self.items])
-        right = [rows.argmax(axis=1) == item.answer for rows, item in zip(logits, self.items)]
+        right = [
+            rows.argmax(axis=1) == item.answer
+            for rows, item in zip(logits, self.items, strict=True)
+        ]
         return [
             {"exact": int(numpy.argmin(numpy.append(row, False))), "right": int(row.sum())}
             for row in right
@@ -141,7 +144,7 @@ class TextUnit:
             result["bits"] = _bits(model, plan, caches, self.rows[:, self.start :])
             result["cache_bytes"] = [cache.bytes().total for cache in caches]
         harsh = self.harsh
-        with filled(model, context, plan, [[] for _ in harsh], room) as caches:
+        with filled(model, context, plan, [[] for _ in harsh], room[: len(harsh)]) as caches:
             prefill_packed(model, caches, list(harsh[:, : self.start]))
             result["bits_packed"] = _bits(model, plan, caches, harsh[:, self.start :])
         return [result]
@@ -166,7 +169,7 @@ def _bits(model: Llama, plan: Plan, caches: Sequence[Cache], tail: Ints) -> list
     """Mean of -log2 p(next byte) for each row of `tail`."""
     wanted = [tail.shape[1] - 1] * len(tail)
     logits = score(model, plan, caches, list(tail[:, :-1]), wanted)
-    return [_entropy(rows, row[1:]) for rows, row in zip(logits, tail)]
+    return [_entropy(rows, row[1:]) for rows, row in zip(logits, tail, strict=True)]
 
 
 def _entropy(logits: Float32, tokens: Ints) -> float:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Llama decoder of a folder in Hugging Face layout: config.json and model.safetensors.
 
-Everything is float32 and batched over tokens of many sequences, laid end to end ("ragged"): row i of
-an array is one token. Only attention needs to know which sequence a token belongs to, so it is
-given from outside: `attention.py` has the dense one and the one that runs on caches.
+Everything is float32 and batched over tokens of many sequences, laid end to end: row i of an array
+is one token. Only attention needs to know which sequence a token belongs to, so it is given from
+outside: `attention.py` has the dense one and the one that runs on caches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing
 
 from .._arrays import Float32
 from ..types import Geometry
-from .failure import DATA, Failure
+from .errors import DATA, EvaluationError
 from .safetensors import Tensors
 
 __all__ = ["Attention", "Config", "Ints", "Llama"]
@@ -64,17 +64,19 @@ class Config:
         try:
             content = json.loads(path.read_text("utf-8"))
         except OSError as error:
-            raise Failure(DATA, f"{path}: cannot be read: {error.strerror or error}") from error
+            raise EvaluationError(
+                DATA, f"{path}: cannot be read: {error.strerror or error}"
+            ) from error
         except (ValueError, RecursionError) as error:
-            raise Failure(DATA, f"{path}: not JSON: {error}") from error
+            raise EvaluationError(DATA, f"{path}: not JSON: {error}") from error
         if not isinstance(content, dict):
-            raise Failure(DATA, f"{path}: not a JSON object")
+            raise EvaluationError(DATA, f"{path}: not a JSON object")
         _refuse(path, content)
         count = _Counts(path, content)
         hidden, q_heads = count("hidden_size"), count("num_attention_heads")
         kv_heads = count("num_key_value_heads", q_heads)
         if q_heads % kv_heads:
-            raise Failure(
+            raise EvaluationError(
                 DATA, f"{path}: num_attention_heads = {q_heads} is no multiple of {kv_heads}"
             )
         rope = content.get("rope_parameters") or {}
@@ -104,7 +106,9 @@ class _Counts:
         if value is None:
             value = default
         if type(value) is not int or not 0 < value < 2**24:
-            raise Failure(DATA, f"{self._path}: {key} = {value!r}; a positive integer is needed")
+            raise EvaluationError(
+                DATA, f"{self._path}: {key} = {value!r}; a positive integer is needed"
+            )
         return value
 
 
@@ -120,10 +124,10 @@ def _refuse(path: Path, content: dict[str, Any]) -> None:
     ]
     for found, key, text in wrong:
         if found:
-            raise Failure(DATA, f"{path}: {key} = {content.get(key)!r}; {text}")
+            raise EvaluationError(DATA, f"{path}: {key} = {content.get(key)!r}; {text}")
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
-        raise Failure(DATA, f"{path}: rope_type = {kind!r}; only default is computed here")
+        raise EvaluationError(DATA, f"{path}: rope_type = {kind!r}; only default is computed here")
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,9 @@ class Llama:
         self.config = Config.read(folder / "config.json")
         weights = folder / "model.safetensors"
         if not weights.exists() and (folder / "model.safetensors.index.json").exists():
-            raise Failure(DATA, f"{folder}: weights in several files are not read; join them")
+            raise EvaluationError(
+                DATA, f"{folder}: weights in several files are not read; join them"
+            )
         tensors = Tensors(weights)
         self.digest = _digest(folder / "config.json", weights)
         c = self.config
@@ -164,7 +170,7 @@ class Llama:
         self._sin = numpy.sin(angles).astype(numpy.float32)[:, None, :]
 
     def forward(self, tokens: Ints, positions: Ints, attention: Attention) -> Float32:
-        """Hidden states [n, hidden] behind the last norm; `positions` are those in the sequences."""
+        """Hidden states [n, hidden] behind the last norm; `positions` count within sequences."""
         x: Float32 = self._embedding[tokens]
         for layer, block in enumerate(self._blocks):
             q, k, v = self._qkv(block, x, positions)
@@ -190,9 +196,7 @@ class Llama:
         """[n, vocab] of hidden states."""
         return hidden @ self._head
 
-    def _qkv(
-        self, block: _Block, x: Float32, positions: Ints
-    ) -> tuple[Float32, Float32, Float32]:
+    def _qkv(self, block: _Block, x: Float32, positions: Ints) -> tuple[Float32, Float32, Float32]:
         c = self.config
         rows = _rms(x, block.before_attention, c.epsilon) @ block.qkv
         heads = rows.reshape(len(x), c.q_heads + 2 * c.kv_heads, c.head_dim)
@@ -233,7 +237,9 @@ def _block(tensors: Tensors, c: Config, layer: int) -> _Block:
         return tensors.read(f"model.layers.{layer}.{name}.weight", (c.hidden,))
 
     q, kv = c.q_heads * c.head_dim, c.kv_heads * c.head_dim
-    sides = [matrix(f"self_attn.{n}_proj", w, c.hidden) for n, w in zip("qkv", (q, kv, kv))]
+    sides = [
+        matrix(f"self_attn.{n}_proj", w, c.hidden) for n, w in zip("qkv", (q, kv, kv), strict=True)
+    ]
     halves = [matrix(f"mlp.{name}_proj", c.mlp, c.hidden) for name in ("gate", "up")]
     return _Block(
         before_attention=vector("input_layernorm"),

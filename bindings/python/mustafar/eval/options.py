@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .failure import USAGE, Failure
+from .errors import USAGE, EvaluationError
 
 __all__ = ["Settings", "parse"]
 
@@ -21,10 +21,11 @@ worked chains. A table, and files if asked for, say what each recipe costs and s
 _EPILOG = """\
 how it is measured
   A prompt is prefilled dense except for its last 48 bytes (text: the first 1408 of 2048); that and
-  the answer are decoded on the cache: all but the newest 32 tokens are packed, and each row is packed
-  when it leaves that window (--step). An item counts when every byte of its answer is chosen. Every
-  recipe sees the same items, so differences to dense are paired. "packed prefill" is harsher: the
-  prefix, too, attends on packed rows, 32 tokens at a time. docs/experiments.md has every formula.
+  the answer are decoded on the cache: all but the newest 32 tokens are packed, and each row is
+  packed when it leaves that window (--step). An item counts when every byte of its answer is
+  chosen. Every recipe sees the same items, so differences to dense are paired. "packed prefill" is
+  harsher: the prefix, too, attends on packed rows, 32 tokens at a time; a quarter of the text.
+  docs/experiments.md has every formula.
 
 files
   A model is a folder with config.json and model.safetensors: Llama, one token a byte. A folder of
@@ -89,11 +90,11 @@ def parse(arguments: list[str] | None = None) -> Settings:
     quick = given.quick
     recipes = [name.strip() for name in (given.recipes or "").split(",")]
     if given.recipes is not None and not all(recipes):
-        raise Failure(USAGE, f"--recipes {given.recipes!r}: a name is empty")
+        raise EvaluationError(USAGE, f"--recipes {given.recipes!r}: a name is empty")
     if given.step not in ("recipe", "1", "2", "4", "8", "16", "32"):
-        raise Failure(USAGE, f"--step {given.step}: give 1, 2, 4, 8, 16, 32 or recipe")
+        raise EvaluationError(USAGE, f"--step {given.step}: give 1, 2, 4, 8, 16, 32 or recipe")
     if given.rows == 0:
-        raise Failure(USAGE, "--rows 0: give 1 or more")
+        raise EvaluationError(USAGE, "--rows 0: give 1 or more")
     name = given.model or ("tiny-llama-d64" if quick else "tiny-llama-d128")
     return Settings(
         model=_model(name),
@@ -124,7 +125,7 @@ def _model(name: str) -> Path:
     if data and name in known:
         return data / "models" / name
     hint = f"there are {', '.join(known)}; or give" if known else "give"
-    raise Failure(3, f"--model {name}: no such model; {hint} a folder with config.json")
+    raise EvaluationError(3, f"--model {name}: no such model; {hint} a folder with config.json")
 
 
 def _tasks(given: Path | None) -> Path:
@@ -132,7 +133,7 @@ def _tasks(given: Path | None) -> Path:
         return given.expanduser()
     data = data_folder()
     if data is None:
-        raise Failure(USAGE, "--tasks DIR is needed: no tests/data around this package")
+        raise EvaluationError(USAGE, "--tasks DIR is needed: no tests/data around this package")
     return data / "tasks"
 
 
@@ -166,7 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--seed", metavar="N", type=_count, default=0, help="other items and rows")
     how.add_argument("--threads", metavar="N", type=_count, default=0, help="0 = all cores")
-    how.add_argument("--state", metavar="DIR", type=Path, help="results so far; in the user's cache")
+    how.add_argument(
+        "--state", metavar="DIR", type=Path, help="results so far; in the user's cache"
+    )
     how.add_argument("--fresh", action="store_true", help="forget results so far")
     out = parser.add_argument_group("results, besides the table")
     out.add_argument("--json", metavar="FILE", type=Path, help="all figures")

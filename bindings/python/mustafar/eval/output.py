@@ -15,7 +15,7 @@ import numpy
 
 from .. import build_text
 from ..context import Context
-from .failure import OUTPUT, Failure
+from .errors import OUTPUT, EvaluationError
 from .model import Llama
 from .options import Settings
 from .report import report_html
@@ -33,7 +33,7 @@ def check_outputs(settings: Settings) -> None:
         if path is not None:
             folder = path.parent
             if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-                raise Failure(OUTPUT, f"{path}: cannot be written there")
+                raise EvaluationError(OUTPUT, f"{path}: cannot be written there")
 
 
 def facts_of(
@@ -46,12 +46,14 @@ def facts_of(
         "complete": complete,
         "model": model.name,
         "model_sha256": model.digest,
-        "geometry": f"{config.layers} layers, {config.q_heads} query and {config.kv_heads} kv heads, "
-        f"d {config.head_dim}",
+        "geometry": f"{config.layers} layers, {config.q_heads} query and {config.kv_heads} kv "
+        f"heads, d {config.head_dim}",
         "tasks": {name: digest[:16] for name, digest in tasks.digests.items()},
         "items": len(tasks.items),
         "text_rows": 0 if tasks.text is None else len(tasks.text.rows),
-        "window": "as the recipe says" if not settings.step else f"packed {settings.step} at a time",
+        "window": "as the recipe says"
+        if not settings.step
+        else f"packed {settings.step} at a time",
         "seed": settings.seed,
         "threads": context.stats().threads,
         "kernel": context.kernel("attend").name,
@@ -83,7 +85,9 @@ def write_files(settings: Settings, rows: list[Row], facts: dict[str, Any]) -> N
     if settings.svg is not None:
         picture = scatter(rows, BITS, rows[0]["model"])
         if not picture:
-            raise Failure(OUTPUT, f"{settings.svg}: no text was measured, so there is no picture")
+            raise EvaluationError(
+                OUTPUT, f"{settings.svg}: no text was measured, so there is no picture"
+            )
         _write(settings.svg, standalone(picture))
 
 
@@ -97,4 +101,4 @@ def _write(path: Path, text: str) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise Failure(OUTPUT, f"{path}: {error.strerror}") from error
+        raise EvaluationError(OUTPUT, f"{path}: {error.strerror}") from error

@@ -63,13 +63,13 @@ def report_html(rows: list[Row], facts: dict[str, Any]) -> str:
 
 
 _METHOD = (
-    "A prompt is prefilled dense except for its last 48 bytes (text: 1408 of 2048 bytes); the rest and "
-    "the answer are decoded on the cache, whose rows are packed as they leave the window. An item "
-    "counts when every byte of its answer is chosen. Changes are against the dense cache on the same "
-    "items and rows: intervals are 95 %, of bits per byte by resampling rows (10,000 times), of "
+    "A prompt is prefilled dense except for its last 48 bytes (text: 1408 of 2048 bytes); the rest "
+    "and the answer are decoded on the cache, whose rows are packed as they leave the window. An "
+    "item counts when every byte of its answer is chosen. Changes are against the dense cache on the "
+    "same items and rows: intervals are 95 %, of bits per byte by resampling rows (10,000 times), of "
     "shares by Wilson, of paired differences by Agresti and Min; p is McNemar's exact test. "
-    "Packed prefill: the prefix, too, attends on packed rows, 32 tokens at a time; a quarter of the "
-    "rows. A recipe is dominated where another takes no more bytes and is nowhere worse in bits "
+    "Packed prefill: the prefix, too, attends on packed rows, 32 tokens at a time; a quarter of "
+    "the rows. A recipe is dominated where another takes no more bytes and is nowhere worse in bits "
     "per byte, needles and copies."
 )
 
@@ -89,8 +89,7 @@ def _verdict(rows: list[Row]) -> list[str]:
     lost = [row for row in rows if row["dominated_by"]]
     if lost:
         pairs = [
-            f"<code>{escape(row['recipe'])}</code> (by <code>{escape(row['dominated_by'][0])}</code>)"
-            for row in lost
+            f"{_names([row])} (by <code>{escape(row['dominated_by'][0])}</code>)" for row in lost
         ]
         text.append(f"<p>Dominated: {', '.join(pairs)}.</p>")
     return text
@@ -101,7 +100,9 @@ def _figures(rows: list[Row]) -> list[str]:
     for measure in (BITS, COPY, NEEDLE):
         picture = scatter(rows, measure, rows[0]["model"])
         if picture:
-            parts.append(f"<figure>{picture}<figcaption>{_caption(rows, measure)}</figcaption></figure>")
+            parts.append(
+                f"<figure>{picture}<figcaption>{_caption(rows, measure)}</figcaption></figure>"
+            )
     return parts
 
 
@@ -173,8 +174,8 @@ def _needles(rows: list[Row]) -> list[str]:
         maps.append(f'<div class="map"><h3>{name}</h3><table>{"".join(lines)}</table></div>')
     return [
         "<h2>Needles found, by length and depth</h2>",
-        '<p class="soft">Columns: length of the text in bytes. Rows: where the needle stands, 0 at the '
-        "start. Per cent found; darker is more.</p>",
+        '<p class="soft">Columns: length of the text in bytes. Rows: where the needle stands, 0 at '
+        "the start. Per cent found; stronger colour is more.</p>",
         f'<figure><div class="maps">{"".join(maps)}</div></figure>',
     ]
 
@@ -205,14 +206,19 @@ def _breakdowns(rows: list[Row]) -> list[str]:
         if not names:
             continue
         counts = [rows[0][key][name]["items"] for name in names]
-        head = "".join(f"<th>{escape(n)} ({count})</th>" for n, count in zip(names, counts))
+        head = "".join(
+            f"<th>{escape(n)} ({count})</th>" for n, count in zip(names, counts, strict=True)
+        )
         lines = []
         for row in rows:
             found = [row[key].get(name) for name in names]
-            cells = "".join(f"<td>{100 * x['accuracy']:.1f}</td>" if x else "<td>-</td>" for x in found)
+            cells = "".join(
+                f"<td>{100 * x['accuracy']:.1f}</td>" if x else "<td>-</td>" for x in found
+            )
             lines.append(f"<tr><td>{escape(row['recipe'])}</td>{cells}</tr>")
+        table = f"<table><tr><th>recipe</th>{head}</tr>{''.join(lines)}</table>"
         parts.append(
             f"<h2>{title}</h2><p class='soft'>Per cent; number of items in brackets.</p>"
-            f'<div class="scroll"><table><tr><th>recipe</th>{head}</tr>{"".join(lines)}</table></div>'
+            f'<div class="scroll">{table}</div>'
         )
     return parts

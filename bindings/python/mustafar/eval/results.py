@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what was measured to one row per recipe. Shares and changes are fractions; null = unknown."""
+"""From what was measured to a row per recipe. Shares and changes are fractions; None = unknown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from .decode import Plan
@@ -83,12 +83,10 @@ def _text(units: list[Unit], dense: Plan, plan: Plan, state: State, seed: int) -
         low, high = ratio_interval(values, bases, seed) if known else (math.nan, math.nan)
         row[f"{name}_low"], row[f"{name}_high"] = _finite(low), _finite(high)
     tokens = [
-        (a, b)
-        for mine, base in pairs
-        for a, b in zip(mine["greedy"], base["greedy"])
+        (a, b) for mine, base in pairs for a, b in zip(mine["greedy"], base["greedy"], strict=True)
     ]
-    same = [[x == y for x, y in zip(a, b)] for a, b in tokens]
-    prefix = [(flags + [False]).index(False) for flags in same]
+    same = [[x == y for x, y in zip(a, b, strict=True)] for a, b in tokens]
+    prefix = [([*flags, False]).index(False) for flags in same]
     bytes_ = [value for mine, _ in pairs for value in mine["cache_bytes"]]
     row["agreement"] = _mean(flag for flags in same for flag in flags)
     row["agreement_prefix"] = _mean(prefix)
@@ -106,11 +104,9 @@ def _tasks(units: list[Unit], dense: Plan, plan: Plan, state: State) -> Row:
         row |= _accuracy(kind, found)
         row["items"] += len(found)
         for key in _BREAKDOWNS[kind]:
-            row[f"{kind}_by_{key}"] = _split(found, lambda item, key=key: _field(item, key))
-    row["needle_by_place"] = _split(
-        list(_answers(units, "needle", dense, plan, state)),
-        lambda item: f"{item.length}/{_field(item, 'depth')}",
-    )
+            row[f"{kind}_by_{key}"] = _split(found, key)
+        if kind == "needle":
+            row["needle_by_place"] = _split(found, "length", "depth")
     return row
 
 
@@ -169,14 +165,14 @@ def _field(item: Item, key: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _split(
-    found: list[_Answer], key: Callable[[Item], str | None]
-) -> dict[str, dict[str, float | int]]:
+def _split(found: list[_Answer], *keys: str) -> dict[str, dict[str, float | int]]:
+    """Accuracy for each value of the keys; several are joined by a slash."""
     groups: dict[str, list[_Answer]] = {}
     for answer in found:
-        name = key(answer.item)
-        if name is not None:
-            groups.setdefault(name, []).append(answer)
+        names = [_field(answer.item, key) for key in keys]
+        known = [name for name in names if name is not None]
+        if len(known) == len(keys):
+            groups.setdefault("/".join(known), []).append(answer)
     order = sorted(groups, key=lambda name: (len(name), name))
     return {
         name: {
@@ -198,19 +194,22 @@ def _dominated(rows: list[Row]) -> None:
     ):
         known = {key: sign for key, sign in measures.items() if rows[0].get(key) is not None}
         points = [
-            (row["recipe"], [row["bytes_per_token"], *(_signed(row, k, s) for k, s in known.items())])
+            (
+                row["recipe"],
+                [row["bytes_per_token"], *(_signed(row, k, s) for k, s in known.items())],
+            )
             for row in rows
         ]
-        for row, (_, mine) in zip(rows, points):
+        for row, (_, mine) in zip(rows, points, strict=True):
             row[name] = [
                 other
                 for other, point in points
-                if known and point != mine and all(a <= b for a, b in zip(point, mine))
+                if known and point != mine and all(a <= b for a, b in zip(point, mine, strict=True))
             ]
 
 
 def _signed(row: Row, key: str, sign: int) -> float:
-    value = row[key]
+    value: float | None = row[key]
     return math.inf if value is None else sign * value
 
 

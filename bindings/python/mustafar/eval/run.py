@@ -12,7 +12,7 @@ import numpy
 from .. import Error, InvalidArgumentError, Recipe, build_text, version
 from ..context import Context
 from .decode import Plan
-from .failure import DATA, LIBRARY, USAGE, Failure
+from .errors import DATA, LIBRARY, USAGE, EvaluationError
 from .measure import Unit
 from .model import Llama
 from .options import Settings
@@ -72,7 +72,7 @@ def _plan(name: str, step: int, model: Llama) -> Plan:
         try:
             text = path.read_text("utf-8").strip()
         except (OSError, ValueError) as error:
-            raise Failure(DATA, f"recipe {name}: cannot be read: {error}") from error
+            raise EvaluationError(DATA, f"recipe {name}: cannot be read: {error}") from error
         shown = path.stem
     geometry = model.config.geometry
     try:
@@ -85,12 +85,20 @@ def _plan(name: str, step: int, model: Llama) -> Plan:
             except InvalidArgumentError:
                 recipe = Recipe(text)
         window = recipe.window(geometry, 0, 0)
-        sides = [recipe.side(geometry, i, h, s) for i in range(geometry.layers)
-                 for h in range(geometry.kv_heads) for s in (0, 1)]
+        sides = [
+            recipe.side(geometry, i, h, s)
+            for i in range(geometry.layers)
+            for h in range(geometry.kv_heads)
+            for s in (0, 1)
+        ]
     except Error as error:
-        raise Failure(DATA if path.is_file() else USAGE, f"recipe {name}: {error}") from error
+        raise EvaluationError(
+            DATA if path.is_file() else USAGE, f"recipe {name}: {error}"
+        ) from error
     if window.budget:
-        raise Failure(USAGE, f"recipe {name}: budget = {window.budget}; nothing is evicted here")
+        raise EvaluationError(
+            USAGE, f"recipe {name}: budget = {window.budget}; nothing is evicted here"
+        )
     whole = all(side.keep == side.head_dim and side.bits == 16 for side in sides)
     return Plan(recipe.name or shown, recipe, window, whole)
 
@@ -129,11 +137,13 @@ def measure_all(
             prefixes = unit.part(todo).prefill(model, context)
             for plan, part in work:
                 progress.show(f"{unit.name}: {plan.name}")
-                dense = None if plan is plans[0] else state.get(unit.keys[0], plans[0].recipe.digest)
+                dense = (
+                    None if plan is plans[0] else state.get(unit.keys[0], plans[0].recipe.digest)
+                )
                 results = part.measure(model, context, plan, prefixes, dense)
                 state.put(part.keys, plan.recipe.digest, results)
                 progress.step(part.cost)
         except Error as error:
-            raise Failure(LIBRARY, f"{unit.name}: {error}") from error
+            raise EvaluationError(LIBRARY, f"{unit.name}: {error}") from error
         finally:
             progress.clear()

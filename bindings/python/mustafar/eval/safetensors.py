@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A strict reader of safetensors files: whatever does not follow every rule is refused.
 
-    file   = length (u64, little endian) header buffer
-    header = JSON object of `length` bytes; may end in spaces
-    entry  = "name": {"dtype": D, "shape": [n, ...], "data_offsets": [begin, end]}, these keys only
-    "__metadata__" maps strings to strings. Entries cover the buffer without gap or overlap.
+file   = length (u64, little endian) header buffer
+header = JSON object of `length` bytes; may end in spaces
+entry  = "name": {"dtype": D, "shape": [n, ...], "data_offsets": [begin, end]}, these keys only
+"__metadata__" maps strings to strings. Entries cover the buffer without gap or overlap.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy
 
 from .._arrays import Float32
-from .failure import DATA, Failure
+from .errors import DATA, EvaluationError
 
 __all__ = ["Tensors"]
 
@@ -44,7 +44,9 @@ class Tensors:
                 self._require(size >= 8, f"{size} bytes, a file has 8 or more")
                 self._data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise Failure(DATA, f"{path}: cannot be read: {error.strerror or error}") from error
+            raise EvaluationError(
+                DATA, f"{path}: cannot be read: {error.strerror or error}"
+            ) from error
         length = int.from_bytes(self._data[:8], "little")
         limit = min(_HEADER_MAX, size - 8)
         self._require(length <= limit, f"its header claims {length} bytes of {limit} possible")
@@ -58,8 +60,8 @@ class Tensors:
         self._entries: dict[str, dict[str, Any]] = content
         self._check(size - self._begin)
 
-    def _wrong(self, text: str) -> Failure:
-        return Failure(DATA, f"{self._path}: not a whole safetensors file: {text}")
+    def _wrong(self, text: str) -> EvaluationError:
+        return EvaluationError(DATA, f"{self._path}: not a whole safetensors file: {text}")
 
     def _require(self, holds: bool, text: str) -> None:
         if not holds:
@@ -89,7 +91,9 @@ class Tensors:
             ranges.append((offsets[0], offsets[1], name))
         at = 0
         for begin, end, name in sorted(ranges):
-            self._require(begin == at, f"{name} begins at byte {begin}, the one before ends at {at}")
+            self._require(
+                begin == at, f"{name} begins at byte {begin}, the one before ends at {at}"
+            )
             at = end
         self._require(at == size, f"{size} bytes follow the header, its tensors take {at}")
 
@@ -101,9 +105,9 @@ class Tensors:
         """The tensor `name` as float32; it must have `shape` and finite values."""
         entry = self._entries.get(name)
         if entry is None:
-            raise Failure(DATA, f"{self._path}: there is no tensor {name}")
+            raise EvaluationError(DATA, f"{self._path}: there is no tensor {name}")
         if tuple(entry["shape"]) != shape:
-            raise Failure(
+            raise EvaluationError(
                 DATA,
                 f"{self._path}: {name} has shape {entry['shape']}, config.json asks {list(shape)}",
             )
@@ -116,5 +120,5 @@ class Tensors:
         else:
             values = raw.astype(numpy.float32)
         if not numpy.isfinite(values).all():
-            raise Failure(DATA, f"{self._path}: {name} holds a NaN or an infinity")
+            raise EvaluationError(DATA, f"{self._path}: {name} holds a NaN or an infinity")
         return values

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was measured already: a file of JSON lines, one per item (or text) and recipe.
 
-The first line says what all results depend on: model, library, kernels, threads. Its digest is part of
-the file's name, so that another model or library never meets these results. Each result has its
-own key besides: what was asked, and the digest of the recipe. So more items or recipes go on
-from here. A line cut short by a crash is measured again.
+The first line says what all results depend on: model, library, kernels, threads. Its digest is part
+of the file's name, so that another model or library never meets these results. Each result has its
+own key besides: what was asked, and the digest of the recipe. So more items or recipes go on from
+here. A line cut short by a crash is measured again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .failure import DATA, OUTPUT, Failure
+from .errors import DATA, OUTPUT, EvaluationError
 from .measure import Result
 
 __all__ = ["State"]
@@ -37,12 +37,16 @@ class State:
             try:
                 fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise Failure(OUTPUT, f"{self.path}: another evaluation writes it") from error
+                raise EvaluationError(
+                    OUTPUT, f"{self.path}: another evaluation writes it"
+                ) from error
             if fresh:
                 self._stream.truncate(0)
             self._read(head)
         except OSError as error:
-            raise Failure(OUTPUT, f"{error.filename or self.path}: {error.strerror}") from error
+            raise EvaluationError(
+                OUTPUT, f"{error.filename or self.path}: {error.strerror}"
+            ) from error
 
     def _read(self, head: str) -> None:
         self._stream.seek(0)
@@ -63,7 +67,7 @@ class State:
                 else:
                     self._results[content["key"], content["recipe"]] = content["result"]
             except (ValueError, KeyError, TypeError) as error:
-                raise Failure(
+                raise EvaluationError(
                     DATA, f"{self.path}, line {number}: {error}; --fresh starts again"
                 ) from error
 
@@ -79,13 +83,13 @@ class State:
     def put(self, keys: list[str], recipe: str, results: list[Result]) -> None:
         """Stores results."""
         lines = []
-        for key, result in zip(keys, results):
+        for key, result in zip(keys, results, strict=True):
             self._results[key, recipe] = result
             lines.append(json.dumps({"key": key, "recipe": recipe, "result": result}))
         try:
             self._write("\n".join(lines))
         except OSError as error:
-            raise Failure(OUTPUT, f"{self.path}: {error.strerror}") from error
+            raise EvaluationError(OUTPUT, f"{self.path}: {error.strerror}") from error
 
     def __enter__(self) -> State:
         return self

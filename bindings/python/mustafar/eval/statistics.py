@@ -29,7 +29,7 @@ def mcnemar(lost: int, won: int) -> float:
     Items that both answer alike say nothing about the difference and do not count.
     """
     count, less = lost + won, min(lost, won)
-    tail = sum(math.comb(count, i) for i in range(less + 1)) / 2**count
+    tail: float = sum(math.comb(count, i) for i in range(less + 1)) / 2**count
     return min(1.0, 2 * tail)
 
 

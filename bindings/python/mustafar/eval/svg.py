@@ -4,13 +4,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
 from .results import Row
 
-__all__ = ["BITS", "COPY", "NEEDLE", "COLOURS", "STYLE", "Measure", "pareto", "scatter", "standalone"]
+__all__ = [
+    "BITS",
+    "COLOURS",
+    "COPY",
+    "NEEDLE",
+    "STYLE",
+    "Measure",
+    "pareto",
+    "scatter",
+    "standalone",
+]
 
 COLOURS = """\
 :root { color-scheme: light dark; --paper: #fcfcfb; --card: #ffffff; --ink: #1d2126;
@@ -39,43 +48,39 @@ class Measure:
     key: str
     title: str
     sign: int
-    value: Callable[[Row], float | None]
-    interval: Callable[[Row], tuple[float | None, float | None]]
+    low: str
+    high: str
 
-
-def _accuracy(kind: str, title: str) -> Measure:
-    return Measure(
-        kind, title, -1, lambda row: row[kind], lambda row: (row[f"{kind}_low"], row[f"{kind}_high"])
-    )
+    def value(self, row: Row) -> float | None:
+        """None where it was not measured."""
+        found: float | None = row[self.key]
+        return found
 
 
 BITS = Measure(
-    "bits_per_byte",
+    "bits_per_byte_change",
     "bits per byte of held-out text, more than dense",
     1,
-    lambda row: row["bits_per_byte_change"],
-    lambda row: (row["bits_per_byte_low"], row["bits_per_byte_high"]),
+    "bits_per_byte_low",
+    "bits_per_byte_high",
 )
-COPY = _accuracy("copy", "segments copied exactly")
-NEEDLE = _accuracy("needle", "needles found")
+COPY = Measure("copy", "segments copied exactly", -1, "copy_low", "copy_high")
+NEEDLE = Measure("needle", "needles found", -1, "needle_low", "needle_high")
 
 
 def pareto(rows: list[Row], measure: Measure) -> list[Row]:
     """Rows that no other beats in bytes without losing in `measure`, most bytes first."""
-    points = [(row["bytes_per_token"], _worse(row, measure), row) for row in rows]
-    points = [point for point in points if point[1] is not None]
+    points: list[tuple[float, float, Row]] = []
+    for row in rows:
+        value = measure.value(row)
+        if value is not None:
+            points.append((row["bytes_per_token"], measure.sign * value, row))
+    points.sort(key=lambda point: -point[0])
     return [
         row
-        for x, y, row in sorted(points, key=lambda point: -point[0])
-        if not any(
-            a <= x and b <= y and (a, b) != (x, y) for a, b, _ in points
-        )
+        for x, y, row in points
+        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b, _ in points)
     ]
-
-
-def _worse(row: Row, measure: Measure) -> float:
-    value = measure.value(row)
-    return math.inf if value is None else measure.sign * value
 
 
 class _Frame:
@@ -133,17 +138,20 @@ def scatter(rows: list[Row], measure: Measure, title: str) -> str:
         *_axes(frame),
     ]
     path = " ".join(
-        f"{frame.x(row['bytes_per_token']):.1f},{frame.y(_value(row, measure)):.1f}" for row in front
+        f"{frame.x(row['bytes_per_token']):.1f},{frame.y(_value(row, measure)):.1f}"
+        for row in front
     )
     parts.append(f'<polyline class="front" points="{path}"/>')
     dots = []
     for row in sorted(known, key=lambda row: row["recipe"] in best):  # the best on top
         on = " on" if row["recipe"] in best else ""
         x, y = frame.x(row["bytes_per_token"]), frame.y(_value(row, measure))
-        low, high = measure.interval(row)
+        low, high = row[measure.low], row[measure.high]
         if low is not None and high is not None:
             parts.append(_line(x, frame.y(low), x, frame.y(high), f"whisker{on}"))
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{4.5 if on else 3.5}" class="dot{on}"/>')
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{4.5 if on else 3.5}" class="dot{on}"/>'
+        )
         dots.append((x, y, str(row["recipe"]), bool(on)))
     parts += _labels(dots)
     return "\n".join([*parts, "</svg>"])
@@ -158,7 +166,9 @@ def _axes(frame: _Frame) -> list[str]:
     parts = []
     for tick in frame.ticks():
         y = frame.y(tick)
-        parts.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, "axis" if tick == frame.bottom else "grid"))
+        parts.append(
+            _line(_LEFT, y, _WIDTH - _RIGHT, y, "axis" if tick == frame.bottom else "grid")
+        )
         sign = "+" if frame.root and tick else ""
         parts.append(
             f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" class="soft">'

@@ -39,7 +39,7 @@ def table_text(rows: list[Row]) -> str:
     text = "\n".join(
         "  ".join(
             line[i].ljust(width) if i == 0 or _COLUMNS[i][1] == "flag" else line[i].rjust(width)
-            for i, width in zip(kept, widths)
+            for i, width in zip(kept, widths, strict=True)
         ).rstrip()
         for line in lines
     )
@@ -67,17 +67,14 @@ def _cell(row: Row, key: str) -> str:
 
 def _notes(rows: list[Row]) -> list[str]:
     dense = rows[0]
-    counts = ", ".join(
-        f"{dense[f'{kind}_items']} {kind}" for kind in ("needle", "copy", "chain")
-    )
+    counts = ", ".join(f"{dense[f'{kind}_items']} {kind}" for kind in ("needle", "copy", "chain"))
     best = ", ".join(row["recipe"] for row in rows if not row["dominated_by"])
     return [
         f"{counts} items, {dense['text_rows']} rows of text. needle, copy, chain: % of items with "
         "every byte right;",
-        "* differs from dense (McNemar, p < 0.05). change: of bits per byte; packed prefill: where "
-        "the prefix attends on packed",
-        "rows, too. copied: bytes before the first wrong one. agree: greedy bytes that are those of "
-        "dense. B/token: packed rows.",
+        "* differs from dense (McNemar, p < 0.05). change: of bits per byte; packed prefill: where the",
+        "prefix attends on packed rows, too (a quarter of the text). copied: bytes before the first",
+        "wrong one. agree: greedy bytes that are those of dense. B/token: packed rows.",
         f"not dominated (bytes; bits per byte, needle, copy): {best}",
     ]
 

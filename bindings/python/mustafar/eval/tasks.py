@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from .failure import DATA, Failure
+from .errors import DATA, EvaluationError
 from .model import Ints
 
 __all__ = ["KINDS", "PACKED_TAIL", "Item", "Tasks", "Text", "read_tasks"]
@@ -72,7 +72,7 @@ def read_tasks(folder: Path, *, limit: int, rows: int, seed: int, context: int) 
     Seed 0 takes the first items and evenly spread rows; any other starts somewhere else.
     """
     if not folder.is_dir():
-        raise Failure(DATA, f"{folder}: no such folder of tasks")
+        raise EvaluationError(DATA, f"{folder}: no such folder of tasks")
     items: list[Item] = []
     digests: dict[str, str] = {}
     random = numpy.random.default_rng(seed)
@@ -94,7 +94,7 @@ def read_tasks(folder: Path, *, limit: int, rows: int, seed: int, context: int) 
         text = _text(path, raw, rows, start if seed else 0.0, context)
     if not items and text is None:
         names = ", ".join([f"{kind}.jsonl" for kind in KINDS] + [TEXT_FILE])
-        raise Failure(DATA, f"{folder}: none of {names} is there")
+        raise EvaluationError(DATA, f"{folder}: none of {names} is there")
     return Tasks(items, text, digests)
 
 
@@ -102,7 +102,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Failure(DATA, f"{path}: cannot be read: {error.strerror or error}") from error
+        raise EvaluationError(DATA, f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _items(path: Path, raw: bytes, kind: str, context: int) -> list[Item]:
@@ -118,11 +118,11 @@ def _items(path: Path, raw: bytes, kind: str, context: int) -> list[Item]:
             if item.name in names:
                 raise ValueError(f'id "{item.name}" is there twice')
         except (ValueError, RecursionError) as error:
-            raise Failure(DATA, f"{path}, line {number}: {error}") from error
+            raise EvaluationError(DATA, f"{path}, line {number}: {error}") from error
         names.add(item.name)
         items.append(item)
     if not items:
-        raise Failure(DATA, f"{path}: no items")
+        raise EvaluationError(DATA, f"{path}: no items")
     return items
 
 
@@ -160,7 +160,7 @@ def _tokens(text: str, key: str) -> Ints:
 def _text(path: Path, raw: bytes, rows: int, start: float, context: int) -> Text:
     length = min(context, 2048)
     if len(raw) < length:
-        raise Failure(DATA, f"{path}: {len(raw)} bytes; a row takes {length}")
+        raise EvaluationError(DATA, f"{path}: {len(raw)} bytes; a row takes {length}")
     last = len(raw) - length
     begins = [round(last * ((i / max(1, rows - 1) + start) % 1.0001)) for i in range(rows)]
     data = numpy.frombuffer(raw, numpy.uint8).astype(numpy.int64)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DATA", "INTERRUPTED", "LIBRARY", "OUTPUT", "USAGE", "Failure"]
+__all__ = ["DATA", "INTERRUPTED", "LIBRARY", "OUTPUT", "USAGE", "EvaluationError"]
 
 USAGE = 2  # the command line is wrong
 DATA = 3  # a model, a task or a recipe file is missing or wrong
@@ -12,7 +12,7 @@ OUTPUT = 5  # a result could not be written
 INTERRUPTED = 130
 
 
-class Failure(Exception):
+class EvaluationError(Exception):
     """Ends the run with `status`; its text names what is wrong and the way out."""
 
     def __init__(self, status: int, text: str) -> None:
