@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+
+import numpy
 
 from ..context import Context
 from ..errors import Error
@@ -21,6 +24,8 @@ from .table import table_text
 from .tasks import Tasks, read_tasks
 
 __all__ = ["main"]
+
+_SLOW_GFLOPS = 8.0  # a processor's second; the plain BLAS does 3, a good one 15 and more
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,6 +58,7 @@ def _list_recipes() -> None:
 
 def _evaluate(settings: Settings) -> int:
     check_outputs(settings)
+    _warn_of_slow_blas()
     model = Llama(settings.model)
     tasks = read_tasks(
         settings.tasks,
@@ -66,6 +72,23 @@ def _evaluate(settings: Settings) -> int:
         key = state_key(model, context)
         with State(settings.state, model.name, key, fresh=settings.fresh) as state:
             return _run(settings, model, tasks, units, context, state)
+
+
+def _warn_of_slow_blas() -> None:
+    """The BLAS that NumPy brings on Debian is ten times slower than the one next to it."""
+    a, b = numpy.ones((256, 512), numpy.float32), numpy.ones((512, 512), numpy.float32)
+    seconds = []
+    for _ in range(3):
+        begin = time.process_time()
+        a @ b
+        seconds.append(time.process_time() - begin)
+    speed = 2 * a.size * b.shape[1] / max(min(seconds), 1e-6) / 1e9
+    if speed < _SLOW_GFLOPS:
+        print(
+            f"mustafar.eval: NumPy multiplies at {speed:.1f} GFLOP/s, this will take long; with "
+            "OpenBLAS it is many times faster (Debian: package libopenblas0-pthread)",
+            file=sys.stderr,
+        )
 
 
 def _run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import USAGE, EvaluationError
 
-__all__ = ["Settings", "parse"]
+__all__ = ["Settings", "data_folder", "parse", "threads_of"]
 
 _DESCRIPTION = """\
 What does a recipe do to a model's answers? A Llama decoder in NumPy runs with its attention on the
@@ -177,3 +177,14 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--html", metavar="FILE", type=Path, help="report with pictures, one file")
     out.add_argument("--svg", metavar="FILE", type=Path, help="bits per byte against bytes alone")
     return parser
+
+
+def threads_of(arguments: list[str]) -> int:
+    """--threads of a command line, before anything else of it is looked at; 0 where it is wrong."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--threads", type=_count, default=0)
+    try:
+        threads: int = early.parse_known_args(arguments)[0].threads
+    except (argparse.ArgumentError, SystemExit):
+        return 0
+    return threads

@@ -62,16 +62,15 @@ def report_html(rows: list[Row], facts: dict[str, Any]) -> str:
     )
 
 
-_METHOD = (
-    "A prompt is prefilled dense except for its last 48 bytes (text: 1408 of 2048 bytes); the rest "
-    "and the answer are decoded on the cache, whose rows are packed as they leave the window. An "
-    "item counts when every byte of its answer is chosen. Changes are against the dense cache on the "
-    "same items and rows: intervals are 95 %, of bits per byte by resampling rows (10,000 times), of "
-    "shares by Wilson, of paired differences by Agresti and Min; p is McNemar's exact test. "
-    "Packed prefill: the prefix, too, attends on packed rows, 32 tokens at a time; a quarter of "
-    "the rows. A recipe is dominated where another takes no more bytes and is nowhere worse in bits "
-    "per byte, needles and copies."
-)
+_METHOD = """\
+A prompt is prefilled dense except for its last 48 bytes (text: 1408 of 2048 bytes); the rest and
+the answer are decoded on the cache, whose rows are packed as they leave the window. An item
+counts when every byte of its answer is chosen. Changes are against the dense cache on the same
+items and rows: intervals are 95 %, of bits per byte by resampling rows (10,000 times), of shares
+by Wilson, of paired differences by Agresti and Min; p is McNemar's exact test. Packed prefill:
+the prefix, too, attends on packed rows, 32 tokens at a time; a quarter of the rows. A recipe is
+dominated where another takes no more bytes and is nowhere worse in bits per byte, needles and
+copies."""
 
 
 def _facts(facts: dict[str, Any]) -> list[str]:

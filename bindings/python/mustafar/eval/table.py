@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from typing import Any
 
 from .results import Row
@@ -69,12 +70,15 @@ def _notes(rows: list[Row]) -> list[str]:
     dense = rows[0]
     counts = ", ".join(f"{dense[f'{kind}_items']} {kind}" for kind in ("needle", "copy", "chain"))
     best = ", ".join(row["recipe"] for row in rows if not row["dominated_by"])
-    return [
+    text = (
         f"{counts} items, {dense['text_rows']} rows of text. needle, copy, chain: % of items with "
-        "every byte right;",
-        "* differs from dense (McNemar, p < 0.05). change: of bits per byte; packed prefill: where the",
-        "prefix attends on packed rows, too (a quarter of the text). copied: bytes before the first",
-        "wrong one. agree: greedy bytes that are those of dense. B/token: packed rows.",
+        "every byte right; * differs from dense (McNemar, p < 0.05). change: of bits per byte; "
+        "packed prefill: where the prefix attends on packed rows, too (a quarter of the text). "
+        "copied: bytes before the first wrong one. agree: greedy bytes that are those of dense. "
+        "B/token: packed rows."
+    )
+    return [
+        *textwrap.wrap(text, 110),
         f"not dominated (bytes; bits per byte, needle, copy): {best}",
     ]
 
