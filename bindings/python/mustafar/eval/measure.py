@@ -22,7 +22,7 @@ from ..context import Context
 from .attention import KeysValues
 from .decode import Plan, filled, forced, prefill, prefill_packed, score
 from .model import Ints, Llama
-from .tasks import Item, Tasks
+from .tasks import KINDS, Item, Tasks
 
 __all__ = ["ItemsUnit", "Result", "TextUnit", "Unit", "units_of"]
 
@@ -36,14 +36,14 @@ _GREEDY_STEPS = 64
 
 @dataclass(frozen=True)
 class ItemsUnit:
-    """Items of one task and one length."""
+    """Items of one task, of any lengths."""
 
     items: list[Item]
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.items[0].kind} {self.items[0].length}"
+        return f"{self.items[0].kind} {self.items[0].name}.."
 
     @property
     def keys(self) -> list[str]:
@@ -188,12 +188,14 @@ def units_of(tasks: Tasks) -> list[Unit]:
         for group in range(count):  # each spread over the whole text
             part = TextUnit(tasks.text.rows[group::count], tasks.text.prefix)
             units.append((group / count, part))
-    groups: dict[tuple[str, int], list[Item]] = {}
-    for item in tasks.items:
-        groups.setdefault((item.kind, item.length), []).append(item)
-    for (_, length), items in groups.items():
-        share = max(1, _UNIT_TOKENS // max(length, 1))
-        for begin in range(0, len(items), share):
-            units.append((begin / len(items), ItemsUnit(items[begin : begin + share])))
+    for kind in KINDS:
+        items = [item for item in tasks.items if item.kind == kind]
+        batch: list[Item] = []
+        for place, item in enumerate(items):
+            batch.append(item)
+            full = sum(len(member.prompt) for member in batch) > _UNIT_TOKENS
+            if full or place + 1 == len(items):
+                units.append(((place + 1 - len(batch)) / len(items), ItemsUnit(batch)))
+                batch = []
     units.sort(key=lambda entry: entry[0])
     return [unit for _, unit in units]
