@@ -74,7 +74,11 @@ copies."""
 
 
 def _facts(facts: dict[str, Any]) -> list[str]:
-    lines = [f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items()]
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {part}" for key, part in value.items())
+        lines.append(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>")
     return ["<dl>", *lines, "</dl>"]
 
 

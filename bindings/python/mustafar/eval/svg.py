@@ -192,6 +192,7 @@ def _axes(frame: _Frame) -> list[str]:
 def _labels(dots: list[tuple[float, float, str, bool]]) -> list[str]:
     """Names beside their dots, those of the front first; a name that fits nowhere stays out."""
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y, _, _ in dots]
+    taken.append((_LEFT, _HEIGHT - _BOTTOM - 1, _WIDTH, _HEIGHT))  # the axis
     parts = []
     for x, y, name, on in sorted(dots, key=lambda dot: not dot[3]):
         width = len(name) * (7.3 if on else 6.6)
