@@ -87,7 +87,7 @@ def _names(rows: list[Row]) -> str:
 
 
 def _verdict(rows: list[Row]) -> list[str]:
-    best = [row for row in rows if not row["dominated_by"]]
+    best = [row for row in rows if row["measured"] and not row["dominated_by"]]
     text = [f"<p>Not dominated: {_names(best)}.</p>"]
     lost = [row for row in rows if row["dominated_by"]]
     if lost:

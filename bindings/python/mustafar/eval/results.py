@@ -36,6 +36,7 @@ def rows_of(
         row = _bytes(model, plan)
         row |= _text(units, plans[0], plan, state, seed)
         row |= _tasks(units, plans[0], plan, state)
+        row["measured"] = row["items"] > 0 or row["text_rows"] > 0
         row["complete"] = all(
             state.get(key, plan.recipe.digest) for unit in units for key in unit.keys
         )

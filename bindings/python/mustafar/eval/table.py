@@ -69,7 +69,7 @@ def _cell(row: Row, key: str) -> str:
 def _notes(rows: list[Row]) -> list[str]:
     dense = rows[0]
     counts = ", ".join(f"{dense[f'{kind}_items']} {kind}" for kind in ("needle", "copy", "chain"))
-    best = ", ".join(row["recipe"] for row in rows if not row["dominated_by"])
+    best = ", ".join(row["recipe"] for row in rows if row["measured"] and not row["dominated_by"])
     text = (
         f"{counts} items, {dense['text_rows']} rows of text. needle, copy, chain: % of items with "
         "every byte right; * differs from dense (McNemar, p < 0.05). change: of bits per byte; "
