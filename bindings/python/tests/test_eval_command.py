@@ -229,18 +229,17 @@ def test_the_command_itself(place: Path) -> None:
 
 
 def test_real_items_on_the_real_decoder(tmp_path: Path) -> None:
-    """What the model card says, in small: it finds needles; two bits per key hurt its text."""
+    """What the model card says, in small: it finds needles, and two bits a value lose digits."""
     tasks = tmp_path / "tasks"
     tasks.mkdir()
     lines = (DATA / "tasks/needle.jsonl").read_text().splitlines()
-    short = [line for line in lines if '"length": 512' in line][:8]
+    short = [line for line in lines if '"length": 512' in line][:3]
     (tasks / "needle.jsonl").write_text("\n".join(short))
     out = tmp_path / "out.json"
     options = ["--tasks", str(tasks), "--state", str(tmp_path), "--threads", "1"]
     options += ["--model", "tiny-llama-d64", "--recipes", "dense,int8,int2", "--json", str(out)]
     assert main(options) == 0
     found = rows(out)
-    assert found["dense"]["needle"] >= 7 / 8
-    assert found["int8"]["needle"] >= 7 / 8
-    assert found["int2"]["needle"] <= found["dense"]["needle"]
+    assert found["dense"]["needle"] == found["int8"]["needle"] == 1
+    assert found["int2"]["needle_bytes"] < 1
     assert found["dense"]["bits_per_byte"] is None

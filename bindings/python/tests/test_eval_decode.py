@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy
 import pytest
-from eval_files import DATA
+from eval_files import DATA, write_model
 
 import mustafar
 from mustafar.eval import DenseAttention, Llama
@@ -15,8 +15,8 @@ PREFIX, TAIL = 150, 90
 
 
 @pytest.fixture(scope="module")
-def model() -> Llama:
-    return Llama(DATA / "models/tiny-llama-d64")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Llama:
+    return Llama(write_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 def plan(model: Llama, text: str, step: int = 32, sink: int = 0) -> Plan:
@@ -62,7 +62,8 @@ def test_runs_of_tokens_equal_single_tokens(
     a = tail_logits(model, context, together, sequences)
     b = tail_logits(model, context, alone, sequences)
     for x, y in zip(a, b, strict=True):
-        assert numpy.abs(x - y).max() < 0.02  # rounding of products of other shapes, in 16 bits
+        # Products of other shapes round otherwise, and so do the 16 bits of the cache.
+        assert numpy.abs(x - y).max() < 2e-3 * numpy.abs(y).max()
     if step > 1:
         runs = [together.run(position, 99) for position in range(PREFIX, PREFIX + TAIL)]
         assert max(runs) == min(step, CHUNK)
@@ -72,7 +73,7 @@ def test_a_run_ends_before_the_token_that_packs(model: Llama, context: mustafar.
     """What `run` predicts is what the cache does: the packed rows change at no other token."""
     sixteen = plan(model, "lean", 16, 4)
     with mustafar.Cache(context, model.config.geometry, sixteen.recipe, max_tokens=200) as cache:
-        row = numpy.ones((1, 2, 64), numpy.float16)
+        row = numpy.ones((1, 2, 32), numpy.float16)
         packed_at = []
         for position in range(160):
             before = cache.rows(0, 0).body
@@ -92,7 +93,8 @@ def test_a_dense_cache_equals_dense_attention(model: Llama, context: mustafar.Co
     found = tail_logits(model, context, plan(model, "dense"), [row])[0]
     attention = DenseAttention(model.config, [len(row)])
     expected = model.logits(model.forward(row, numpy.arange(len(row)), attention))[-TAIL:]
-    assert numpy.abs(found - expected).max() < 0.05  # keys and values are rounded to 16 bits
+    # Keys and values are rounded to 16 bits.
+    assert numpy.abs(found - expected).max() < 4e-3 * numpy.abs(expected).max()
 
 
 def test_recipes_differ_as_they_should(model: Llama, context: mustafar.Context) -> None:
