@@ -24,6 +24,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         check=False,
+        cwd=SOURCE,
         env=os.environ | environment,
     )
 
@@ -36,12 +37,12 @@ def test_examples(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 32
 
 
-def test_the_block_of_the_readme() -> None:
+def test_the_blocks_of_the_readme() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", (FOLDER / "README.md").read_text(), re.M | re.S)
-    assert len(blocks) == 1
-    done = run("-W", "error", "-c", blocks[0])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("(1, 8, 128)")
+    for block, expected in zip(blocks, ("(1, 8, 128)", "'n'\n"), strict=True):
+        done = run("-W", "error", "-c", block)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(expected)
 
 
 def test_examples_of_the_readme_exist() -> None:
