@@ -88,6 +88,7 @@ mustafar_allocator Arena::allocator() {
 }
 
 void* Arena::allocate(std::size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_); // the library asks from several threads
     bytes = (bytes + 63) / 64 * 64;
     if (blocks_.empty() || used_ + bytes > blocks_.back().bytes) {
         const std::size_t size = (std::max(bytes, block_bytes) / huge_page + 2) * huge_page;

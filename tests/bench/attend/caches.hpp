@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ class Arena {
         void* start;
         std::size_t bytes;
     };
+    std::mutex mutex_;
     std::vector<Block> blocks_;
     std::size_t used_ = 0; // of the last block
 };
