@@ -211,19 +211,24 @@ Cache::Handle Cache::fork() const {
     return child;
 }
 
+// All but the dense rows, and what came from packing and eviction with it.
+void Cache::forget_body(HeadState& head) {
+    while (head.page_count > 0) {
+        Page* page = head.pages[--head.page_count].page;
+        give_page(head, page);
+    }
+    head.body_rows = 0;
+    head.marks = {};
+    head.positions = {};
+    head.evicted = 0;
+    head.centre_frozen = head.spec.k.centred && head.spec.k.centre_at >= 0;
+    head.mask_frozen[0] = head.mask_frozen[1] = false;
+}
+
 void Cache::reset() {
     for (HeadState& head : heads_) {
-        while (head.page_count > 0) {
-            Page* page = head.pages[--head.page_count].page;
-            give_page(head, page);
-        }
-        head.body_rows = 0;
+        forget_body(head);
         head.dense_rows = 0;
-        head.marks = {};
-        head.positions = {};
-        head.evicted = 0;
-        head.centre_frozen = head.spec.k.centred && head.spec.k.centre_at >= 0;
-        head.mask_frozen[0] = head.mask_frozen[1] = false;
     }
     for (LayerState& layer : layers_) { layer = {}; }
 }

@@ -240,6 +240,7 @@ class Cache {
     std::uint32_t kept_rows(const HeadState& head, std::uint32_t length) const;
     std::uint32_t smallest_exact(const HeadState& head, std::uint32_t layer_committed) const;
     void truncate_head(HeadState& head, std::uint32_t keep);
+    void forget_body(HeadState& head);
     void clear_window_marks(HeadState& head, std::uint32_t tentative);
 
     mustafar_bytes head_bytes(const HeadState& head) const;

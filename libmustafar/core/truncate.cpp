@@ -16,8 +16,8 @@ std::uint32_t Cache::kept_rows(const HeadState& head, std::uint32_t length) cons
         head.positions.begin());
 }
 
-// The least length that asks no packed row of the head back: `recent` dense rows must stay behind
-// the body.
+// The least length above the sinks that asks no packed row of the head back: `recent` dense rows
+// must stay behind the body.
 std::uint32_t Cache::smallest_exact(const HeadState& head, std::uint32_t committed) const {
     if (head.body_rows == 0) { return 0; }
     const std::uint32_t needed = window_.sink + head.body_rows + window_.recent; // rows
@@ -50,13 +50,13 @@ void Cache::truncate(std::uint32_t length, bool keep_packed) {
             }
         }
     }
-    if (length < exact && !keep_packed) {
+    if (length > window_.sink && length < exact && !keep_packed) {
         throw Error(MUSTAFAR_NOT_EXACT,
                     "length = " + std::to_string(length) + " asks up to " +
                         std::to_string(asked_back) +
                         " packed rows of a kv head back into the window (layer " +
-                        std::to_string(at_layer) + "); the smallest exact length is " +
-                        std::to_string(exact) +
+                        std::to_string(at_layer) +
+                        "); the smallest exact length above the sinks is " + std::to_string(exact) +
                         "; pass MUSTAFAR_TRUNCATE_KEEP_PACKED to accept packed rows there",
                     {exact, 0, 0, 0});
     }
@@ -64,7 +64,14 @@ void Cache::truncate(std::uint32_t length, bool keep_packed) {
         LayerState& layer = layers_[l];
         if (length >= layer.length()) { continue; }
         for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
-            truncate_head(mutable_head(l, h), kept_rows(head(l, h), length));
+            HeadState& state = mutable_head(l, h);
+            const std::uint32_t keep = kept_rows(state, length);
+            if (length <= window_.sink) {
+                forget_body(state); // no row that was packed, evicted or frozen from is left
+                state.dense_rows = keep;
+            } else {
+                truncate_head(state, keep);
+            }
         }
         layer.tentative = length > layer.committed ? length - layer.committed : 0;
         layer.committed = std::min(layer.committed, length);

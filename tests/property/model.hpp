@@ -46,6 +46,7 @@ struct Head {
     std::vector<Row> rows;
     uint32_t body = 0;
     bool evicted = false;
+    uint64_t evicted_rows = 0;
     std::optional<std::vector<float>> centre; // of K, once frozen
     std::optional<Mask> channels[2];          // survivors of method `channels`, once frozen
     std::vector<PageOf> pages;

@@ -58,6 +58,7 @@ void forget(Head &head) {
     head.pages.clear();
     head.body = 0;
     head.evicted = false;
+    head.evicted_rows = 0;
 }
 
 void own(PageOf &page) {
@@ -288,6 +289,7 @@ void Model::evict(uint32_t layer, uint32_t h, const std::vector<int32_t> &positi
     head.body -= static_cast<uint32_t>(removed.size());
     std::erase_if(head.rows, [&](const Row &row) { return gone(row.position); });
     head.evicted = true;
+    head.evicted_rows += positions.size();
     evicted_rows += positions.size();
 }
 
@@ -342,7 +344,15 @@ void Model::truncate_head(Head &head, uint32_t length) {
 void Model::truncate(uint32_t length) {
     for (Layer &layer : layers_) {
         if (length >= layer.committed + layer.tentative) continue;
-        for (Head &head : layer.heads) truncate_head(head, length);
+        for (Head &head : layer.heads) {
+            truncate_head(head, length);
+            if (length > config_->sink) continue;
+            std::vector<Row> left =
+                std::move(head.rows); // sinks: nothing packed or evicted is left
+            evicted_rows -= head.evicted_rows;
+            forget(head);
+            head.rows = std::move(left);
+        }
         layer.tentative = length > layer.committed ? length - layer.committed : 0;
         layer.committed = std::min(layer.committed, length);
         for (Head &head : layer.heads) { // the window is exact: what comes back loses its marks

@@ -99,10 +99,12 @@ void do_truncate(World &world, const Op &op) {
     }
     uint32_t length = longest - std::min(longest, op.size % 40);
     if (world.random.chance(25)) length = exact;
+    if (world.random.chance(10)) length = world.random.between(0, world.config.sink + 1);
     if (world.random.chance(15)) length = exact - std::min(exact, world.random.between(1, 40));
     for (uint32_t layer = 0; layer < world.config.geometry.layers; ++layer) {
         const Layer &state = slot.model.layers()[layer];
-        ok = ok && (length >= state.committed || length >= slot.model.smallest_exact(layer));
+        ok = ok && (length <= world.config.sink || length >= state.committed ||
+                    length >= slot.model.smallest_exact(layer));
     }
     const bool accept = world.random.chance(30);
     world.say(", to %u of %u, smallest exact %u%s", length, longest, exact,

@@ -155,12 +155,13 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_evict_scores(
 
 /* Rolls every layer back to its first `length` tokens; layers that are shorter stay. Needs no
  * memory. Exact, as if the tokens had never been appended, for tentative tokens and for every
- * length that asks no packed row back into the window; otherwise NOT_EXACT names the smallest
- * exact length, unless the flag accepts that the newest rows are packed ones. Once it has, every
- * lower length asks more of them back, those of the rows appended since too: until `recent` newer
- * tokens stand behind the packed rows only tentative tokens roll back without the flag. Rows that
- * come back into the window lose their marks; a frozen centre or channel mask stays frozen until
- * reset.
+ * length that asks no packed row back into the window (0 and lengths within the sinks among them);
+ * otherwise NOT_EXACT names the smallest exact length above the sinks, unless the flag accepts that
+ * the newest rows are packed ones. Once it has, every lower length asks more of them back, those of
+ * the rows appended since too: until `recent` newer tokens stand behind the packed rows only
+ * tentative tokens roll back without the flag. Rows that come back into the window lose their
+ * marks. A frozen centre or channel mask stays frozen until reset, or until sinks or nothing is
+ * left.
  *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_truncate(mustafar_cache *cache,
                                                                        uint32_t length,

@@ -211,6 +211,15 @@ def truncate() -> "list[Case]":
         case.state()
         case.save()
         cases.append(case)
+
+        case = Case(f"empty-{name}", "back to nothing is exact: as new", recipe, most=64)
+        case.save()
+        case.append(13, seed, seed + 1)
+        case.truncate(0)
+        case.save(same_as=0)
+        case.append(9, seed + 8, seed + 9)
+        case.save()
+        cases.append(case)
     return cases + truncate_more()
 
 

@@ -261,6 +261,10 @@ class Cache:
                 dense = [row for row in head.dense if row.position < self.committed[layer]]
                 for row in dense[len(dense) - min(len(dense), self.recipe.recent) :]:
                     row.marks = {}
+            if length <= self.recipe.sink:  # nothing packed, evicted or frozen from is left
+                for h, head in enumerate(heads):
+                    heads[h] = Head(self.recipe, self.geometry, layer, h)
+                    heads[h].rows, heads[h].packed_rows = head.rows, head.packed_rows
 
     def reset(self) -> None:
         fresh = Cache(self.geometry, self.recipe, self.most, self.auto)
