@@ -73,7 +73,7 @@ void check_one(const World &world, const Call &call, const attend_budget &budget
     const double eps = double{call.options.drop_mass};
     const uint32_t d = world.config.d(MUSTAFAR_SIDE_V);
     for (uint32_t c = 0; c < d; ++c) {
-        const double room = factor * budget.out * want.magnitude[c] + budget.unit +
+        const double room = out_share(&budget, factor) * want.magnitude[c] + budget.unit +
                             (eps * (1.0 + budget.weight) + budget.tail) * want.largest_v;
         REQUIRE(std::abs(double{out[c]} - want.out[c]) <= room,
                 "attend: out[%zu][%u] = %.9g, expected %.9g within %.3g", at, c, double{out[c]},
@@ -92,7 +92,7 @@ void check_one(const World &world, const Call &call, const attend_budget &budget
             "attend: dropped[%zu] = %g of %g", at, double{dropped}, eps);
     for (std::size_t r = 0; eps == 0.0 && r < static_cast<std::size_t>(call.width); ++r) {
         const double weight = r < want.weights.size() ? want.weights[r] : 0.0;
-        const double room = factor * budget.weight * weight + 1e-37;
+        const double room = weight_room(&budget, factor, weight) + 1e-37;
         REQUIRE(std::abs(double{weights[r]} - weight) <= room,
                 "attend: weights[%zu][%zu] = %.9g, expected %.9g within %.3g", at, r,
                 double{weights[r]}, weight, room);

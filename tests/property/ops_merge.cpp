@@ -85,7 +85,7 @@ void compare(const World &world, const Part &got, const Part &want, const std::v
     const attend_budget budget = world.budget(nullptr);
     double largest = 0.0;
     for (const float x : v) largest = std::max(largest, std::abs(double{x}));
-    const double out_room = 3 * (budget.out * budget_factor(&budget, score) * largest +
+    const double out_room = 3 * (out_share(&budget, budget_factor(&budget, score)) * largest +
                                  budget.tail * largest + budget.unit); // three attends
     for (uint32_t h = 0; h < heads; ++h) {
         const double a = double{got.lse.f32()[h]}, b = double{want.lse.f32()[h]};

@@ -132,7 +132,7 @@ class Comparison {
         for (std::size_t r = 0; r < static_cast<std::size_t>(width_); ++r) {
             const double weight = double{want_.weights[at * width() + r]};
             const double got = double{got_.weights[at * width() + r]};
-            const double room = budget_.weight * factor * weight + 1e-19;
+            const double room = weight_room(&budget_, factor, weight) + 1e-19;
             if (!(std::fabs(got - weight) <= room)) {
                 return "row " + std::to_string(r) + ": " + say("weight", got, weight, room);
             }
@@ -150,8 +150,9 @@ class Comparison {
             size += want * want;
         }
         const double alike = one_.values == Values::constant ? budget_.one_sign : 1.0;
-        const double exact = budget_.out * alike * factor * output_size(std::sqrt(size), squares) +
-                             budget_.tail * rows.largest_v + budget_.unit * std::sqrt(double(dv));
+        const double exact =
+            out_share(&budget_, alike * factor) * output_size(std::sqrt(size), squares) +
+            budget_.tail * rows.largest_v + budget_.unit * std::sqrt(double(dv));
         const double left_out = dropped + double{want_.dropped[at]};
         const double room = exact + left_out * rows.largest_v;
         if (!(std::sqrt(error) <= room)) {
