@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A method per operation of /openapi.json that is JSON in, JSON out. Written by clients/generate.py; do not edit."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from ._schemas import (
+    Cache,
+    CacheRequest,
+    Caches,
+    EvictRequest,
+    LayerRequest,
+    PlanRequest,
+    Plans,
+    PruneRequest,
+    Ready,
+    Recipe,
+    Recipes,
+    RestoreRequest,
+    Snapshot,
+    SnapshotRequest,
+    Snapshots,
+    Stats,
+    Status,
+    ToRequest,
+    TruncateRequest,
+    Version,
+)
+from .transport import Transport, segment
+
+
+class Operations(Transport):
+    """Part of Client."""
+
+    def get_healthz(self) -> Status:
+        """The process is alive: GET /healthz."""
+        return cast("Status", self._json("GET", "/healthz", safe=True))
+
+    def get_readyz(self) -> Ready:
+        """Work is accepted: GET /readyz."""
+        return cast("Ready", self._json("GET", "/readyz", safe=True))
+
+    def get_metrics(self) -> str:
+        """Counters for Prometheus: GET /metrics."""
+        return str(self._text("GET", "/metrics", safe=True))
+
+    def get_version(self) -> Version:
+        """Versions, kernels and limits: GET /version."""
+        return cast("Version", self._json("GET", "/version", safe=True))
+
+    def get_openapi(self) -> dict[str, Any]:
+        """This document: GET /openapi.json."""
+        return cast("dict[str, Any]", self._json("GET", "/openapi.json", safe=True))
+
+    def post_plans(self, body: PlanRequest) -> Plans:
+        """Predict bytes without data: POST /v1/plans."""
+        return cast("Plans", self._json("POST", "/v1/plans", body=body, safe=True))
+
+    def list_recipes(self) -> Recipes:
+        """Recipes by name: GET /v1/recipes."""
+        return cast("Recipes", self._json("GET", "/v1/recipes", safe=True))
+
+    def get_recipe(self, name: str) -> Recipe:
+        """One recipe, canonical: GET /v1/recipes/{name}."""
+        return cast("Recipe", self._json("GET", f"/v1/recipes/{segment(name)}", safe=True))
+
+    def put_recipe(self, name: str, body: dict[str, Any]) -> Recipe:
+        """Keep a recipe: PUT /v1/recipes/{name}."""
+        return cast("Recipe", self._json("PUT", f"/v1/recipes/{segment(name)}", body=body, safe=True))
+
+    def delete_recipe(self, name: str) -> None:
+        """Forget a recipe: DELETE /v1/recipes/{name}."""
+        self._json("DELETE", f"/v1/recipes/{segment(name)}")
+
+    def list_caches(self, *, limit: int | None = None, after: str | None = None) -> Caches:
+        """Caches, a page at a time: GET /v1/caches.
+
+        limit: 1 to 256
+        after: Continue behind this id
+        """
+        return cast("Caches", self._json("GET", "/v1/caches", query={"limit": limit, "after": after}, safe=True))
+
+    def get_cache(self, id: str) -> Cache:
+        """One cache: GET /v1/caches/{id}."""
+        return cast("Cache", self._json("GET", f"/v1/caches/{segment(id)}", safe=True))
+
+    def put_cache(self, id: str, body: CacheRequest) -> Cache:
+        """Create a cache: PUT /v1/caches/{id}."""
+        return cast("Cache", self._json("PUT", f"/v1/caches/{segment(id)}", body=body, safe=True))
+
+    def delete_cache(self, id: str) -> None:
+        """Drop a cache: DELETE /v1/caches/{id}."""
+        self._json("DELETE", f"/v1/caches/{segment(id)}")
+
+    def get_stats(self, id: str, *, per: str | None = None) -> Stats:
+        """Rows, bytes by part, operations: GET /v1/caches/{id}/stats.
+
+        per: cache, layer or head
+        """
+        return cast("Stats", self._json("GET", f"/v1/caches/{segment(id)}/stats", query={"per": per}, safe=True))
+
+    def commit_cache(self, id: str, body: LayerRequest) -> Cache:
+        """Tentative tokens become committed: POST /v1/caches/{id}/commit."""
+        return cast("Cache", self._json("POST", f"/v1/caches/{segment(id)}/commit", body=body))
+
+    def prune_cache(self, id: str, body: PruneRequest) -> Cache:
+        """Mark survivors in dense rows: POST /v1/caches/{id}/prune."""
+        return cast("Cache", self._json("POST", f"/v1/caches/{segment(id)}/prune", body=body))
+
+    def compress_cache(self, id: str, body: LayerRequest) -> Cache:
+        """Pack what is outside the window: POST /v1/caches/{id}/compress."""
+        return cast("Cache", self._json("POST", f"/v1/caches/{segment(id)}/compress", body=body))
+
+    def evict_cache(self, id: str, body: EvictRequest) -> Cache:
+        """Remove rows of one head: POST /v1/caches/{id}/evict."""
+        return cast("Cache", self._json("POST", f"/v1/caches/{segment(id)}/evict", body=body))
+
+    def truncate_cache(self, id: str, body: TruncateRequest) -> Cache:
+        """Roll back to a length: POST /v1/caches/{id}/truncate."""
+        return cast("Cache", self._json("POST", f"/v1/caches/{segment(id)}/truncate", body=body))
+
+    def reset_cache(self, id: str) -> Cache:
+        """Empty a cache: POST /v1/caches/{id}/reset."""
+        return cast("Cache", self._json("POST", f"/v1/caches/{segment(id)}/reset", body={}))
+
+    def fork_cache(self, id: str, body: ToRequest) -> Cache:
+        """A second cache that shares pages: POST /v1/caches/{id}/fork."""
+        return cast("Cache", self._json("POST", f"/v1/caches/{segment(id)}/fork", body=body))
+
+    def list_snapshots(self) -> Snapshots:
+        """Snapshots on disk: GET /v1/snapshots."""
+        return cast("Snapshots", self._json("GET", "/v1/snapshots", safe=True))
+
+    def get_snapshot(self, name: str, *, verify: bool | None = None) -> Snapshot:
+        """One snapshot: GET /v1/snapshots/{name}.
+
+        verify: Load it aside first; the state then is good or corrupt
+        """
+        return cast("Snapshot", self._json("GET", f"/v1/snapshots/{segment(name)}", query={"verify": verify}, safe=True))
+
+    def put_snapshot(self, name: str, body: SnapshotRequest) -> Snapshot:
+        """Save a cache: PUT /v1/snapshots/{name}."""
+        return cast("Snapshot", self._json("PUT", f"/v1/snapshots/{segment(name)}", body=body, safe=True))
+
+    def delete_snapshot(self, name: str) -> None:
+        """Delete a snapshot: DELETE /v1/snapshots/{name}."""
+        self._json("DELETE", f"/v1/snapshots/{segment(name)}")
+
+    def restore_snapshot(self, name: str, body: RestoreRequest) -> Cache:
+        """Load a snapshot as a new cache: POST /v1/snapshots/{name}/restore."""
+        return cast("Cache", self._json("POST", f"/v1/snapshots/{segment(name)}/restore", body=body))
