@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A client of `mustafard`, the HTTP service of libmustafar. [`Client`] is where to begin.
+mod call;
+mod client;
+mod connection;
+pub mod data;
+mod error;
+pub mod json;
+mod operations;
+mod problems;
+mod rows;
+mod schemas;
+mod tensor;
+
+pub use call::{Call, Parameter, Reply};
+pub use client::{Client, Retry, DEFAULT_URL};
+pub use error::{Error, Problem, Result};
+pub use operations::*;
+pub use problems::ProblemType;
+pub use rows::{AppendRowsQuery, AttendRowsQuery, Attended};
+pub use schemas::*;
+pub use tensor::Tensor;
