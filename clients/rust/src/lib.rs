@@ -6,9 +6,12 @@ mod connection;
 pub mod data;
 mod error;
 pub mod json;
+#[rustfmt::skip]
 mod operations;
+#[rustfmt::skip]
 mod problems;
 mod rows;
+#[rustfmt::skip]
 mod schemas;
 mod tensor;
 

@@ -82,9 +82,7 @@ impl Client {
 
     /// Caches, a page at a time: `GET /v1/caches`.
     pub fn list_caches(&self, query: &ListCachesQuery) -> Result<Caches> {
-        self.data(
-            Call::new("GET", "/v1/caches").query("limit", &query.limit).query("after", &query.after).safe(),
-        )
+        self.data(Call::new("GET", "/v1/caches").query("limit", &query.limit).query("after", &query.after).safe())
     }
 
     /// One cache: `GET /v1/caches/{id}`.
@@ -104,9 +102,7 @@ impl Client {
 
     /// Rows, bytes by part, operations: `GET /v1/caches/{id}/stats`.
     pub fn get_stats(&self, id: &str, query: &GetStatsQuery) -> Result<Stats> {
-        self.data(
-            Call::new("GET", format!("/v1/caches/{}/stats", segment(id))).query("per", &query.per).safe(),
-        )
+        self.data(Call::new("GET", format!("/v1/caches/{}/stats", segment(id))).query("per", &query.per).safe())
     }
 
     /// Tentative tokens become committed: `POST /v1/caches/{id}/commit`.
@@ -136,9 +132,7 @@ impl Client {
 
     /// Empty a cache: `POST /v1/caches/{id}/reset`.
     pub fn reset_cache(&self, id: &str) -> Result<Cache> {
-        self.data(
-            Call::new("POST", format!("/v1/caches/{}/reset", segment(id))).json(&Json::Object(Vec::new())),
-        )
+        self.data(Call::new("POST", format!("/v1/caches/{}/reset", segment(id))).json(&Json::Object(Vec::new())))
     }
 
     /// A second cache that shares pages: `POST /v1/caches/{id}/fork`.
@@ -153,11 +147,7 @@ impl Client {
 
     /// One snapshot: `GET /v1/snapshots/{name}`.
     pub fn get_snapshot(&self, name: &str, query: &GetSnapshotQuery) -> Result<Snapshot> {
-        self.data(
-            Call::new("GET", format!("/v1/snapshots/{}", segment(name)))
-                .query("verify", &query.verify)
-                .safe(),
-        )
+        self.data(Call::new("GET", format!("/v1/snapshots/{}", segment(name))).query("verify", &query.verify).safe())
     }
 
     /// Save a cache: `PUT /v1/snapshots/{name}`.

@@ -16,15 +16,11 @@ pub fn dispatch(client: &Client, name: &str, step: &Arguments) -> Option<Result<
         "get_recipe" => client.get_recipe(step.place(0)).map(|it| it.to_json()),
         "put_recipe" => client.put_recipe(step.place(0), &step.body()).map(|it| it.to_json()),
         "delete_recipe" => client.delete_recipe(step.place(0)).map(|it| it.to_json()),
-        "list_caches" => client
-            .list_caches(&ListCachesQuery { limit: step.query("limit"), after: step.query("after") })
-            .map(|it| it.to_json()),
+        "list_caches" => client.list_caches(&ListCachesQuery { limit: step.query("limit"), after: step.query("after") }).map(|it| it.to_json()),
         "get_cache" => client.get_cache(step.place(0)).map(|it| it.to_json()),
         "put_cache" => client.put_cache(step.place(0), &step.body()).map(|it| it.to_json()),
         "delete_cache" => client.delete_cache(step.place(0)).map(|it| it.to_json()),
-        "get_stats" => {
-            client.get_stats(step.place(0), &GetStatsQuery { per: step.query("per") }).map(|it| it.to_json())
-        }
+        "get_stats" => client.get_stats(step.place(0), &GetStatsQuery { per: step.query("per") }).map(|it| it.to_json()),
         "commit_cache" => client.commit_cache(step.place(0), &step.body()).map(|it| it.to_json()),
         "prune_cache" => client.prune_cache(step.place(0), &step.body()).map(|it| it.to_json()),
         "compress_cache" => client.compress_cache(step.place(0), &step.body()).map(|it| it.to_json()),
@@ -33,9 +29,7 @@ pub fn dispatch(client: &Client, name: &str, step: &Arguments) -> Option<Result<
         "reset_cache" => client.reset_cache(step.place(0)).map(|it| it.to_json()),
         "fork_cache" => client.fork_cache(step.place(0), &step.body()).map(|it| it.to_json()),
         "list_snapshots" => client.list_snapshots().map(|it| it.to_json()),
-        "get_snapshot" => client
-            .get_snapshot(step.place(0), &GetSnapshotQuery { verify: step.query("verify") })
-            .map(|it| it.to_json()),
+        "get_snapshot" => client.get_snapshot(step.place(0), &GetSnapshotQuery { verify: step.query("verify") }).map(|it| it.to_json()),
         "put_snapshot" => client.put_snapshot(step.place(0), &step.body()).map(|it| it.to_json()),
         "delete_snapshot" => client.delete_snapshot(step.place(0)).map(|it| it.to_json()),
         "restore_snapshot" => client.restore_snapshot(step.place(0), &step.body()).map(|it| it.to_json()),

@@ -2,6 +2,7 @@
 //! The runner of the scenario for the Rust client; clients/scenario/README.md says what a runner does.
 mod arguments;
 mod ask;
+#[rustfmt::skip]
 mod dispatch;
 mod sha256;
 mod values;
