@@ -14,6 +14,8 @@ from typing import Any
 PROBLEM = "urn:mustafar:problem:"
 SCALARS = {"string", "integer", "number", "boolean"}
 JSON = "application/json"
+RENAMED = {"result": "experiment-result"}  # a Result is something else in Rust
+BY_HAND = {"post_jobs"}  # sends an Idempotency-Key, so that it may be repeated
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,11 @@ class Reader:
         """`name` becomes that of a struct which has no name of its own."""
         if "$ref" in schema:
             target = schema["$ref"].rsplit("/", 1)[1]
-            return self.type_of(self.schemas[target], pascal(target))
+            return self.type_of(self.schemas[target], pascal(RENAMED.get(target, target)))
         if "oneOf" in schema or "anyOf" in schema:
             return self.choice(schema.get("oneOf") or schema["anyOf"], name)
+        if isinstance(schema.get("const"), (bool, int)):
+            return Type("boolean" if isinstance(schema["const"], bool) else "integer")
         if "enum" in schema or "const" in schema:
             values = schema.get("enum", [schema.get("const")])
             return Type("enum", values=tuple(v for v in values if v is not None), nullable=None in values)
@@ -128,7 +132,9 @@ class Reader:
                 Field(key, self.type_of(one, name + pascal(key)), key in required, one.get("description", ""))
                 for key, one in properties.items()
             )
-            self.structs[name] = Struct(name, schema.get("description", ""), fields)
+            # What is always there without a schema of its own.
+            more = tuple(Field(key, Type("any"), True) for key in schema.get("required", []) if key not in properties)
+            self.structs[name] = Struct(name, schema.get("description", ""), fields + more)
         return Type("struct", name)
 
     def operation(self, path: str, method: str, one: dict[str, Any]) -> Operation:
@@ -153,7 +159,7 @@ class Reader:
         elif medias == {"text/plain"}:
             answer = Type("string")
         plain = set(content) <= {JSON} and medias <= {JSON, "text/plain", "text/csv", "application/octet-stream"}
-        plain = plain and (answer is not None or not medias)
+        plain = plain and (answer is not None or not medias) and name not in BY_HAND
         safe = method in ("get", "put") or one.get("x-scope") == "read"
         return Operation(name, method.upper(), path, one.get("summary", ""), tuple(places), tuple(query), body,
                          empty, answer, safe, plain)  # fmt: skip

@@ -37,7 +37,7 @@ def struct_text(struct: Struct) -> str:
 
     doc = f'    """{struct.text}"""\n\n' if struct.text else ""
     if any(keyword.iskeyword(field.name) for field in struct.fields):
-        pairs = ", ".join(f'"{field.name}": "{member(field)}"' for field in struct.fields)
+        pairs = ", ".join(f'"{field.name}": {member(field)}' for field in struct.fields)
         return f'{struct.name} = TypedDict("{struct.name}", {{{pairs}}})\n'
     lines = "".join(f"    {field.name}: {member(field)}\n" for field in struct.fields)
     return f"class {struct.name}(TypedDict):\n{doc}{lines}"

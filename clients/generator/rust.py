@@ -129,7 +129,7 @@ def dispatch(api: Api) -> str:
         if one.body is not None:
             given.append("&step.body()")
         if one.query:
-            fields = ", ".join(f'{ident(f.name)}: step.query("{f.name}")' for f in one.query)
+            fields = ", ".join(f'{ident(f.name)}: step.query("{f.name}"){".expect(" + chr(34) + f.name + chr(34) + ")" if f.required else ""}' for f in one.query)
             given.append(f"&{pascal(one.name)}Query {{ {fields} }}")
         text += f'        "{one.name}" => client.{one.name}({", ".join(given)}).map(|it| it.to_json()),\n'
     return text + "        _ => return None,\n    })\n}\n"

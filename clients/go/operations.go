@@ -81,6 +81,11 @@ func (c *Client) DeleteCache(ctx context.Context, id string) error {
 	return c.nothing(ctx, call{method: "DELETE", path: "/v1/caches/" + segment(id)})
 }
 
+// PatchCache: TTL, labels, pinned: a merge patch. PATCH /v1/caches/{id}
+func (c *Client) PatchCache(ctx context.Context, id string, body Keeping) (*Cache, error) {
+	return pointer[Cache](c, ctx, call{method: "PATCH", path: "/v1/caches/" + segment(id), body: body})
+}
+
 // GetStatsQuery: parameters of GetStats; nil leaves one out.
 type GetStatsQuery struct {
 	Per *string
@@ -154,4 +159,114 @@ func (c *Client) DeleteSnapshot(ctx context.Context, name string) error {
 // RestoreSnapshot: Load a snapshot as a new cache. POST /v1/snapshots/{name}/restore
 func (c *Client) RestoreSnapshot(ctx context.Context, name string, body RestoreRequest) (*Cache, error) {
 	return pointer[Cache](c, ctx, call{method: "POST", path: "/v1/snapshots/" + segment(name) + "/restore", body: body})
+}
+
+// ListTraces: Recorded keys, values and queries that jobs may name. GET /v1/traces
+func (c *Client) ListTraces(ctx context.Context) (*Traces, error) {
+	return pointer[Traces](c, ctx, call{method: "GET", path: "/v1/traces", safe: true})
+}
+
+// GetTrace: One trace. GET /v1/traces/{name}
+func (c *Client) GetTrace(ctx context.Context, name string) (*Trace, error) {
+	return pointer[Trace](c, ctx, call{method: "GET", path: "/v1/traces/" + segment(name), safe: true})
+}
+
+// DeleteTrace: Forget a trace. DELETE /v1/traces/{name}
+func (c *Client) DeleteTrace(ctx context.Context, name string) error {
+	return c.nothing(ctx, call{method: "DELETE", path: "/v1/traces/" + segment(name)})
+}
+
+// ListJobsQuery: parameters of ListJobs; nil leaves one out.
+type ListJobsQuery struct {
+	Limit *int64
+	After *string
+	State *string
+}
+
+// ListJobs: Jobs, newest first. GET /v1/jobs
+func (c *Client) ListJobs(ctx context.Context, query ListJobsQuery) (*Jobs, error) {
+	return pointer[Jobs](c, ctx, call{method: "GET", path: "/v1/jobs", query: values("limit", query.Limit, "after", query.After, "state", query.State), safe: true})
+}
+
+// GetJobQuery: parameters of GetJob; nil leaves one out.
+type GetJobQuery struct {
+	Wait    *float64
+	Version *int64
+}
+
+// GetJob: One job; with wait= when it has changed. GET /v1/jobs/{id}
+func (c *Client) GetJob(ctx context.Context, id string, query GetJobQuery) (*Job, error) {
+	return pointer[Job](c, ctx, call{method: "GET", path: "/v1/jobs/" + segment(id), query: values("wait", query.Wait, "version", query.Version), safe: true})
+}
+
+// DeleteJob: Forget a job and its results. DELETE /v1/jobs/{id}
+func (c *Client) DeleteJob(ctx context.Context, id string) error {
+	return c.nothing(ctx, call{method: "DELETE", path: "/v1/jobs/" + segment(id)})
+}
+
+// CancelJob: End a job; what it has found stays. POST /v1/jobs/{id}/cancel
+func (c *Client) CancelJob(ctx context.Context, id string) (*Job, error) {
+	return pointer[Job](c, ctx, call{method: "POST", path: "/v1/jobs/" + segment(id) + "/cancel", body: struct{}{}})
+}
+
+// ListResultsQuery: parameters of ListResults; nil leaves one out.
+type ListResultsQuery struct {
+	Job   *string
+	Limit *int64
+	After *string
+}
+
+// ListResults: Results, newest first. GET /v1/results
+func (c *Client) ListResults(ctx context.Context, query ListResultsQuery) (*Results, error) {
+	return pointer[Results](c, ctx, call{method: "GET", path: "/v1/results", query: values("job", query.Job, "limit", query.Limit, "after", query.After), safe: true})
+}
+
+// GetResult: One result, as JSON or text/csv. GET /v1/results/{id}
+func (c *Client) GetResult(ctx context.Context, id string) (*ExperimentResult, error) {
+	return pointer[ExperimentResult](c, ctx, call{method: "GET", path: "/v1/results/" + segment(id), safe: true})
+}
+
+// DeleteResult: Forget a result. DELETE /v1/results/{id}
+func (c *Client) DeleteResult(ctx context.Context, id string) error {
+	return c.nothing(ctx, call{method: "DELETE", path: "/v1/results/" + segment(id)})
+}
+
+// GetActivity: What goes on, and what was refused of late. GET /v1/activity
+func (c *Client) GetActivity(ctx context.Context) (*Activity, error) {
+	return pointer[Activity](c, ctx, call{method: "GET", path: "/v1/activity", safe: true})
+}
+
+// GetBackends: Kernels, and what keeps them from running. GET /v1/backends
+func (c *Client) GetBackends(ctx context.Context) (*Backends, error) {
+	return pointer[Backends](c, ctx, call{method: "GET", path: "/v1/backends", safe: true})
+}
+
+// PostGc: Free what has expired, now. POST /v1/admin/gc
+func (c *Client) PostGc(ctx context.Context) (*Collected, error) {
+	return pointer[Collected](c, ctx, call{method: "POST", path: "/v1/admin/gc", body: struct{}{}})
+}
+
+// PostDrain: Stop as SIGTERM does: answer what was begun, then end. POST /v1/admin/drain
+func (c *Client) PostDrain(ctx context.Context) (*Draining, error) {
+	return pointer[Draining](c, ctx, call{method: "POST", path: "/v1/admin/drain", body: struct{}{}})
+}
+
+// GetDensity: Share of elements kept, by layer and head. GET /v1/caches/{id}/density
+func (c *Client) GetDensity(ctx context.Context, id string) (*Density, error) {
+	return pointer[Density](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/density", safe: true})
+}
+
+// GetBitmapQuery: parameters of GetBitmap; nil leaves one out.
+type GetBitmapQuery struct {
+	Side        string
+	KvHead      *int64
+	From        *int64
+	To          *int64
+	BinTokens   *int64
+	BinChannels *int64
+}
+
+// GetBitmap: Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row). GET /v1/caches/{id}/layers/{layer}/bitmap
+func (c *Client) GetBitmap(ctx context.Context, id string, layer int64, query GetBitmapQuery) (*Bitmap, error) {
+	return pointer[Bitmap](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/layers/" + segment(layer) + "/bitmap", query: values("side", query.Side, "kv_head", query.KvHead, "from", query.From, "to", query.To, "bin_tokens", query.BinTokens, "bin_channels", query.BinChannels), safe: true})
 }

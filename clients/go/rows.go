@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -64,6 +65,11 @@ type AttendRowsQuery struct {
 	QPosition     *int64 // of query 0; without it the queries are the last tokens
 }
 
+func (q AttendRowsQuery) values() url.Values {
+	return values("lse", q.LSE, "out_dtype", q.OutDtype, "scale", q.Scale, "softcap", q.Softcap,
+		"sliding_window", q.SlidingWindow, "drop_mass", q.DropMass, "q_position", q.QPosition)
+}
+
 // Attended is what AttendRows returns.
 type Attended struct {
 	Out Tensor  // [q_tokens, q_heads, head_dim]
@@ -76,12 +82,13 @@ func (c *Client) AttendRows(ctx context.Context, id string, layer int64, q Tenso
 	if err := q.check("q", 3); err != nil {
 		return nil, err
 	}
+	parameters := query.values()
+	parameters.Set("dtype", q.DType)
+	parameters.Set("q_tokens", fmt.Sprint(q.Shape[0]))
 	reply, err := c.Do(ctx, Request{
 		Method: "POST",
 		Path:   "/v1/caches/" + segment(id) + "/layers/" + segment(layer) + "/attend",
-		Query: values("dtype", q.DType, "q_tokens", q.Shape[0], "lse", query.LSE, "out_dtype", query.OutDtype,
-			"scale", query.Scale, "softcap", query.Softcap, "sliding_window", query.SlidingWindow,
-			"drop_mass", query.DropMass, "q_position", query.QPosition),
+		Query:  parameters,
 		Header: http.Header{"Content-Type": {octetsMedia}},
 		Body:   q.Data,
 		Safe:   true,
@@ -96,6 +103,9 @@ func attended(reply *Reply, lse bool) (*Attended, error) {
 	shape, err := shapeOf(reply)
 	if err != nil {
 		return nil, err
+	}
+	if len(shape) != 3 {
+		return nil, &BadReply{reply.Status, fmt.Sprintf("a shape of %v", shape)}
 	}
 	split := len(reply.Body)
 	if lse {

@@ -157,6 +157,13 @@ type CacheRequest struct {
 	Auto          *bool    `json:"auto,omitempty"`
 }
 
+// Keeping: a schema of /openapi.json.
+type Keeping struct {
+	TtlSeconds *Nullable[float64]            `json:"ttl_seconds,omitempty"`
+	Labels     *Nullable[map[string]*string] `json:"labels,omitempty"`
+	Pinned     *bool                         `json:"pinned,omitempty"`
+}
+
 // Stats: a schema of /openapi.json.
 type Stats struct {
 	ID             string       `json:"id"`
@@ -269,4 +276,229 @@ type SnapshotRequest struct {
 type RestoreRequest struct {
 	To      string  `json:"to"`
 	ModelId *string `json:"model_id,omitempty"`
+}
+
+// Traces: a schema of /openapi.json.
+type Traces struct {
+	Traces []Trace `json:"traces"`
+}
+
+// Trace: a schema of /openapi.json.
+type Trace struct {
+	Name     string  `json:"name"`
+	Bytes    int64   `json:"bytes"`
+	Builtin  bool    `json:"builtin"`
+	Modified string  `json:"modified"`
+	Model    string  `json:"model"`
+	Kind     string  `json:"kind"`
+	Tokens   int64   `json:"tokens"`
+	Queries  int64   `json:"queries"`
+	Layers   int64   `json:"layers"`
+	QHeads   int64   `json:"q_heads"`
+	KvHeads  int64   `json:"kv_heads"`
+	HeadDim  int64   `json:"head_dim"`
+	Dtype    string  `json:"dtype"`
+	State    string  `json:"state"`
+	Reason   *string `json:"reason,omitempty"`
+}
+
+// JobRequest: Exactly one of traces and synthetic; the others mean what the options of mustafar-experiment mean.
+type JobRequest struct {
+	Label         *string    `json:"label,omitempty"`
+	Traces        []string   `json:"traces,omitempty"`
+	Synthetic     *Synthetic `json:"synthetic,omitempty"`
+	Recipes       []any      `json:"recipes"`
+	Lengths       []int64    `json:"lengths,omitempty"`
+	Threads       []int64    `json:"threads,omitempty"`
+	Tokens        *int64     `json:"tokens,omitempty"`
+	Queries       *int64     `json:"queries,omitempty"`
+	Repeats       *int64     `json:"repeats,omitempty"`
+	Seed          *int64     `json:"seed,omitempty"`
+	Measure       *string    `json:"measure,omitempty"`
+	Sides         *string    `json:"sides,omitempty"`
+	Layers        []int64    `json:"layers,omitempty"`
+	DropMass      *float64   `json:"drop_mass,omitempty"`
+	Timing        *bool      `json:"timing,omitempty"`
+	BudgetSeconds *float64   `json:"budget_seconds,omitempty"`
+}
+
+// Synthetic: Generated data: sizes and times of a shape, errors only as an order of magnitude.
+type Synthetic struct {
+	Geometry Geometry `json:"geometry"`
+	Tokens   int64    `json:"tokens"`
+	Seed     *int64   `json:"seed,omitempty"`
+}
+
+// Job: a schema of /openapi.json.
+type Job struct {
+	ID        string     `json:"id"`
+	Label     string     `json:"label"`
+	State     string     `json:"state"`
+	Version   int64      `json:"version"`
+	Progress  float64    `json:"progress"`
+	What      string     `json:"what"`
+	Items     int64      `json:"items"`
+	ItemsDone int64      `json:"items_done"`
+	Rows      int64      `json:"rows"`
+	Created   string     `json:"created"`
+	Started   *string    `json:"started"`
+	Finished  *string    `json:"finished"`
+	Error     *JobError  `json:"error"`
+	Request   JobRequest `json:"request"`
+	Results   []string   `json:"results"`
+	Contended bool       `json:"contended"`
+}
+
+// JobError: a schema of /openapi.json.
+type JobError struct {
+	Type   string `json:"type"`
+	Detail string `json:"detail"`
+}
+
+// Jobs: a schema of /openapi.json.
+type Jobs struct {
+	Jobs []Job   `json:"jobs"`
+	Next *string `json:"next"`
+}
+
+// Results: a schema of /openapi.json.
+type Results struct {
+	Results []ResultSummary `json:"results"`
+	Next    *string         `json:"next"`
+}
+
+// ResultSummary: a schema of /openapi.json.
+type ResultSummary struct {
+	ID        string   `json:"id"`
+	Job       string   `json:"job"`
+	Label     string   `json:"label"`
+	Created   string   `json:"created"`
+	Complete  bool     `json:"complete"`
+	Contended bool     `json:"contended"`
+	Threads   int64    `json:"threads"`
+	Rows      int64    `json:"rows"`
+	Recipes   []string `json:"recipes"`
+	Traces    []string `json:"traces"`
+}
+
+// ExperimentResult: What mustafar-experiment --json writes, and where it comes from.
+type ExperimentResult struct {
+	ID        string           `json:"id"`
+	Job       string           `json:"job"`
+	Label     string           `json:"label"`
+	Created   string           `json:"created"`
+	Contended bool             `json:"contended"`
+	Schema    string           `json:"schema"`
+	Version   int64            `json:"version"`
+	Complete  bool             `json:"complete"`
+	Synthetic *Synthetic       `json:"synthetic"`
+	Rows      []map[string]any `json:"rows"`
+	Command   any              `json:"command"`
+	Seconds   any              `json:"seconds"`
+	Seed      any              `json:"seed"`
+	Machine   any              `json:"machine"`
+	Library   any              `json:"library"`
+	Commit    any              `json:"commit"`
+	Kernels   any              `json:"kernels"`
+	Settings  any              `json:"settings"`
+	Traces    any              `json:"traces"`
+}
+
+// Activity: a schema of /openapi.json.
+type Activity struct {
+	RequestsTotal int64                 `json:"requests_total"`
+	Rejected      map[string]int64      `json:"rejected"`
+	QueueDepth    int64                 `json:"queue_depth"`
+	InFlight      int64                 `json:"in_flight"`
+	Connections   int64                 `json:"connections"`
+	RecentErrors  []ActivityRecentError `json:"recent_errors"`
+}
+
+// ActivityRecentError: a schema of /openapi.json.
+type ActivityRecentError struct {
+	Time    string `json:"time"`
+	ID      string `json:"id"`
+	Method  string `json:"method"`
+	Route   string `json:"route"`
+	Status  int64  `json:"status"`
+	Problem string `json:"problem"`
+}
+
+// Backends: a schema of /openapi.json.
+type Backends struct {
+	AttendKernel string   `json:"attend_kernel"`
+	Kernels      []Kernel `json:"kernels"`
+}
+
+// Kernel: a schema of /openapi.json.
+type Kernel struct {
+	Op        string  `json:"op"`
+	Backend   string  `json:"backend"`
+	Name      string  `json:"name"`
+	Available bool    `json:"available"`
+	Reason    *string `json:"reason,omitempty"`
+}
+
+// Collected: a schema of /openapi.json.
+type Collected struct {
+	Freed           []string `json:"freed"`
+	MemoryUsedBytes int64    `json:"memory_used_bytes"`
+}
+
+// Draining: a schema of /openapi.json.
+type Draining struct {
+	Draining bool `json:"draining"`
+}
+
+// Density: a schema of /openapi.json.
+type Density struct {
+	Cache  string         `json:"cache"`
+	Layers []DensityLayer `json:"layers"`
+}
+
+// DensityLayer: a schema of /openapi.json.
+type DensityLayer struct {
+	Layer int64              `json:"layer"`
+	Heads []DensityLayerHead `json:"heads"`
+}
+
+// DensityLayerHead: a schema of /openapi.json.
+type DensityLayerHead struct {
+	KvHead int64   `json:"kv_head"`
+	K      float64 `json:"k"`
+	V      float64 `json:"v"`
+	Rows   int64   `json:"rows"`
+}
+
+// Bitmap: a schema of /openapi.json.
+type Bitmap struct {
+	Cache       string    `json:"cache"`
+	Layer       int64     `json:"layer"`
+	Side        string    `json:"side"`
+	KvHead      int64     `json:"kv_head"`
+	From        int64     `json:"from"`
+	To          int64     `json:"to"`
+	HeadDim     int64     `json:"head_dim"`
+	BinTokens   int64     `json:"bin_tokens"`
+	BinChannels int64     `json:"bin_channels"`
+	Rows        int64     `json:"rows"`
+	Columns     int64     `json:"columns"`
+	Density     []float64 `json:"density"`
+	WindowFrom  int64     `json:"window_from"`
+	Sink        int64     `json:"sink"`
+	PageRows    int64     `json:"page_rows"`
+	Positions   []int64   `json:"positions"`
+}
+
+// AppendedAll: a schema of /openapi.json.
+type AppendedAll struct {
+	Cache    string  `json:"cache"`
+	Revision int64   `json:"revision"`
+	Lengths  []int64 `json:"lengths"`
+	Replayed bool    `json:"replayed"`
+}
+
+// AppendedBatch: a schema of /openapi.json.
+type AppendedBatch struct {
+	Caches []AppendedAll `json:"caches"`
 }

@@ -3,8 +3,10 @@
 
 from . import _problems as problems
 from . import _schemas as schemas
-from .client import Attended, Client
+from .client import Client
 from .errors import BadReply, ClientError, ConnectionLost, ProblemError
+from .jobs import Event
+from .rows import Attended, Part
 from .transport import Reply, Retry
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "Client",
     "ClientError",
     "ConnectionLost",
+    "Event",
+    "Part",
     "ProblemError",
     "Reply",
     "Retry",

@@ -6,10 +6,20 @@ from __future__ import annotations
 from typing import Any, cast
 
 from ._schemas import (
+    Activity,
+    Backends,
+    Bitmap,
     Cache,
     CacheRequest,
     Caches,
+    Collected,
+    Density,
+    Draining,
     EvictRequest,
+    ExperimentResult,
+    Job,
+    Jobs,
+    Keeping,
     LayerRequest,
     PlanRequest,
     Plans,
@@ -18,12 +28,15 @@ from ._schemas import (
     Recipe,
     Recipes,
     RestoreRequest,
+    Results,
     Snapshot,
     SnapshotRequest,
     Snapshots,
     Stats,
     Status,
     ToRequest,
+    Trace,
+    Traces,
     TruncateRequest,
     Version,
 )
@@ -93,6 +106,10 @@ class Operations(Transport):
         """Drop a cache: DELETE /v1/caches/{id}."""
         self._json("DELETE", f"/v1/caches/{segment(id)}")
 
+    def patch_cache(self, id: str, body: Keeping) -> Cache:
+        """TTL, labels, pinned: a merge patch: PATCH /v1/caches/{id}."""
+        return cast("Cache", self._json("PATCH", f"/v1/caches/{segment(id)}", body=body))
+
     def get_stats(self, id: str, *, per: str | None = None) -> Stats:
         """Rows, bytes by part, operations: GET /v1/caches/{id}/stats.
 
@@ -150,3 +167,89 @@ class Operations(Transport):
     def restore_snapshot(self, name: str, body: RestoreRequest) -> Cache:
         """Load a snapshot as a new cache: POST /v1/snapshots/{name}/restore."""
         return cast("Cache", self._json("POST", f"/v1/snapshots/{segment(name)}/restore", body=body))
+
+    def list_traces(self) -> Traces:
+        """Recorded keys, values and queries that jobs may name: GET /v1/traces."""
+        return cast("Traces", self._json("GET", "/v1/traces", safe=True))
+
+    def get_trace(self, name: str) -> Trace:
+        """One trace: GET /v1/traces/{name}."""
+        return cast("Trace", self._json("GET", f"/v1/traces/{segment(name)}", safe=True))
+
+    def delete_trace(self, name: str) -> None:
+        """Forget a trace: DELETE /v1/traces/{name}."""
+        self._json("DELETE", f"/v1/traces/{segment(name)}")
+
+    def list_jobs(self, *, limit: int | None = None, after: str | None = None, state: str | None = None) -> Jobs:
+        """Jobs, newest first: GET /v1/jobs.
+
+        limit: 1 to 256
+        after: Continue behind this id
+        state: Only those in this state
+        """
+        return cast("Jobs", self._json("GET", "/v1/jobs", query={"limit": limit, "after": after, "state": state}, safe=True))
+
+    def get_job(self, id: str, *, wait: float | None = None, version: int | None = None) -> Job:
+        """One job; with wait= when it has changed: GET /v1/jobs/{id}.
+
+        wait: Seconds, up to 60, to wait for a change
+        version: What the client knows; the present one unless given
+        """
+        return cast("Job", self._json("GET", f"/v1/jobs/{segment(id)}", query={"wait": wait, "version": version}, safe=True))
+
+    def delete_job(self, id: str) -> None:
+        """Forget a job and its results: DELETE /v1/jobs/{id}."""
+        self._json("DELETE", f"/v1/jobs/{segment(id)}")
+
+    def cancel_job(self, id: str) -> Job:
+        """End a job; what it has found stays: POST /v1/jobs/{id}/cancel."""
+        return cast("Job", self._json("POST", f"/v1/jobs/{segment(id)}/cancel", body={}))
+
+    def list_results(self, *, job: str | None = None, limit: int | None = None, after: str | None = None) -> Results:
+        """Results, newest first: GET /v1/results.
+
+        job: Only those of this job
+        limit: 1 to 256
+        after: Continue behind this id
+        """
+        return cast("Results", self._json("GET", "/v1/results", query={"job": job, "limit": limit, "after": after}, safe=True))
+
+    def get_result(self, id: str) -> ExperimentResult:
+        """One result, as JSON or text/csv: GET /v1/results/{id}."""
+        return cast("ExperimentResult", self._json("GET", f"/v1/results/{segment(id)}", safe=True))
+
+    def delete_result(self, id: str) -> None:
+        """Forget a result: DELETE /v1/results/{id}."""
+        self._json("DELETE", f"/v1/results/{segment(id)}")
+
+    def get_activity(self) -> Activity:
+        """What goes on, and what was refused of late: GET /v1/activity."""
+        return cast("Activity", self._json("GET", "/v1/activity", safe=True))
+
+    def get_backends(self) -> Backends:
+        """Kernels, and what keeps them from running: GET /v1/backends."""
+        return cast("Backends", self._json("GET", "/v1/backends", safe=True))
+
+    def post_gc(self) -> Collected:
+        """Free what has expired, now: POST /v1/admin/gc."""
+        return cast("Collected", self._json("POST", "/v1/admin/gc", body={}))
+
+    def post_drain(self) -> Draining:
+        """Stop as SIGTERM does: answer what was begun, then end: POST /v1/admin/drain."""
+        return cast("Draining", self._json("POST", "/v1/admin/drain", body={}))
+
+    def get_density(self, id: str) -> Density:
+        """Share of elements kept, by layer and head: GET /v1/caches/{id}/density."""
+        return cast("Density", self._json("GET", f"/v1/caches/{segment(id)}/density", safe=True))
+
+    def get_bitmap(self, id: str, layer: int, *, side: str, kv_head: int | None = None, from_: int | None = None, to: int | None = None, bin_tokens: int | None = None, bin_channels: int | None = None) -> Bitmap:
+        """Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): GET /v1/caches/{id}/layers/{layer}/bitmap.
+
+        side: k or v
+        kv_head: 0 unless given
+        from_: First row; 0 unless given
+        to: Row behind the last; all of them unless given
+        bin_tokens: Rows of a cell; chosen unless given
+        bin_channels: Channels of a cell; chosen unless given
+        """
+        return cast("Bitmap", self._json("GET", f"/v1/caches/{segment(id)}/layers/{segment(layer)}/bitmap", query={"side": side, "kv_head": kv_head, "from": from_, "to": to, "bin_tokens": bin_tokens, "bin_channels": bin_channels}, safe=True))

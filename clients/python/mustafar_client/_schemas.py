@@ -144,6 +144,12 @@ class CacheRequest(TypedDict):
     auto: NotRequired[bool]
 
 
+class Keeping(TypedDict):
+    ttl_seconds: NotRequired[float | None]
+    labels: NotRequired[dict[str, str | None] | None]
+    pinned: NotRequired[bool]
+
+
 class Stats(TypedDict):
     id: str
     revision: int
@@ -243,3 +249,196 @@ class SnapshotRequest(TypedDict):
 class RestoreRequest(TypedDict):
     to: str
     model_id: NotRequired[str]
+
+
+class Traces(TypedDict):
+    traces: list[Trace]
+
+
+class Trace(TypedDict):
+    name: str
+    bytes: int
+    builtin: bool
+    modified: str
+    model: str
+    kind: str
+    tokens: int
+    queries: int
+    layers: int
+    q_heads: int
+    kv_heads: int
+    head_dim: int
+    dtype: Literal["f16", "bf16"]
+    state: Literal["good", "corrupt"]
+    reason: NotRequired[str]
+
+
+class JobRequest(TypedDict):
+    """Exactly one of traces and synthetic; the others mean what the options of mustafar-experiment mean"""
+
+    label: NotRequired[str]
+    traces: NotRequired[list[str]]
+    synthetic: NotRequired[Synthetic]
+    recipes: list[str | dict[str, Any]]
+    lengths: NotRequired[list[int]]
+    threads: NotRequired[list[int]]
+    tokens: NotRequired[int]
+    queries: NotRequired[int]
+    repeats: NotRequired[int]
+    seed: NotRequired[int]
+    measure: NotRequired[Literal["decode", "window", "none"]]
+    sides: NotRequired[Literal["both", "k", "v"]]
+    layers: NotRequired[list[int]]
+    drop_mass: NotRequired[float]
+    timing: NotRequired[bool]
+    budget_seconds: NotRequired[float]
+
+
+class Synthetic(TypedDict):
+    """Generated data: sizes and times of a shape, errors only as an order of magnitude"""
+
+    geometry: Geometry
+    tokens: int
+    seed: NotRequired[int]
+
+
+class Job(TypedDict):
+    id: str
+    label: str
+    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+    version: int
+    progress: float
+    what: str
+    items: int
+    items_done: int
+    rows: int
+    created: str
+    started: str | None
+    finished: str | None
+    error: JobError | None
+    request: JobRequest
+    results: list[str]
+    contended: bool
+
+
+class JobError(TypedDict):
+    type: str
+    detail: str
+
+
+class Jobs(TypedDict):
+    jobs: list[Job]
+    next: str | None
+
+
+class Results(TypedDict):
+    results: list[ResultSummary]
+    next: str | None
+
+
+class ResultSummary(TypedDict):
+    id: str
+    job: str
+    label: str
+    created: str
+    complete: bool
+    contended: bool
+    threads: int
+    rows: int
+    recipes: list[str]
+    traces: list[str]
+
+
+class ExperimentResult(TypedDict):
+    """What mustafar-experiment --json writes, and where it comes from"""
+
+    id: str
+    job: str
+    label: str
+    created: str
+    contended: bool
+    schema: Literal["mustafar.experiment"]
+    version: int
+    complete: bool
+    synthetic: Synthetic | None
+    rows: list[dict[str, Any]]
+    command: Any
+    seconds: Any
+    seed: Any
+    machine: Any
+    library: Any
+    commit: Any
+    kernels: Any
+    settings: Any
+    traces: Any
+
+
+class Activity(TypedDict):
+    requests_total: int
+    rejected: dict[str, int]
+    queue_depth: int
+    in_flight: int
+    connections: int
+    recent_errors: list[ActivityRecentError]
+
+
+class ActivityRecentError(TypedDict):
+    time: str
+    id: str
+    method: str
+    route: str
+    status: int
+    problem: str
+
+
+class Backends(TypedDict):
+    attend_kernel: str
+    kernels: list[Kernel]
+
+
+class Kernel(TypedDict):
+    op: str
+    backend: str
+    name: str
+    available: bool
+    reason: NotRequired[str]
+
+
+class Collected(TypedDict):
+    freed: list[str]
+    memory_used_bytes: int
+
+
+class Draining(TypedDict):
+    draining: bool
+
+
+class Density(TypedDict):
+    cache: str
+    layers: list[DensityLayer]
+
+
+class DensityLayer(TypedDict):
+    layer: int
+    heads: list[DensityLayerHead]
+
+
+class DensityLayerHead(TypedDict):
+    kv_head: int
+    k: float
+    v: float
+    rows: int
+
+
+Bitmap = TypedDict("Bitmap", {"cache": str, "layer": int, "side": Literal["k", "v"], "kv_head": int, "from": int, "to": int, "head_dim": int, "bin_tokens": int, "bin_channels": int, "rows": int, "columns": int, "density": list[float], "window_from": int, "sink": int, "page_rows": int, "positions": list[int]})
+
+
+class AppendedAll(TypedDict):
+    cache: str
+    revision: int
+    lengths: list[int]
+    replayed: bool
+
+
+class AppendedBatch(TypedDict):
+    caches: list[AppendedAll]

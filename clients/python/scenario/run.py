@@ -107,9 +107,7 @@ class Runner:
             arguments.append(self.named(step["body"]))
         answer = getattr(client, step["call"])(*arguments, **tensors, **self.named(step.get("query", {})))
         if isinstance(answer, Attended):
-            return {"out": tensor_reply(answer.out)} | (
-                {} if answer.lse is None else {"lse": tensor_reply(answer.lse)}
-            )
+            return {"out": tensor_reply(answer.out)} | ({} if answer.lse is None else {"lse": tensor_reply(answer.lse)})
         return answer
 
     def run(self, step: dict[str, Any]) -> str:

@@ -98,13 +98,17 @@ impl Client {
         self
     }
 
-    /// Sends a request, again where that is safe. Refusals are errors.
-    pub fn call(&self, call: &Call) -> Result<Reply> {
-        self.call_within(call, self.timeout)
+    pub(crate) fn retry(&self) -> &Retry {
+        &self.retry
     }
 
-    pub(crate) fn call_within(&self, call: &Call, timeout: Duration) -> Result<Reply> {
-        let limit = Instant::now() + timeout;
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Sends a request, again where that is safe. Refusals are errors.
+    pub fn call(&self, call: &Call) -> Result<Reply> {
+        let limit = Instant::now() + self.timeout;
         let mut attempt = 0;
         loop {
             attempt += 1;

@@ -120,8 +120,8 @@ macro_rules! data {
                     _ => Err(concat!("an object, ", stringify!($name), ", is expected").into()),
                 }
             }
+            #[allow(unused_mut, clippy::vec_init_then_push)]
             fn to_json(&self) -> Json {
-                #[allow(unused_mut)]
                 let mut members = Vec::new();
                 $(crate::data::field_write!($mark members, stringify!($field), &self.$field);)*
                 Json::Object(members)

@@ -29,6 +29,54 @@ pub struct GetSnapshotQuery {
     pub verify: Option<bool>,
 }
 
+/// Parameters of [`Client::list_jobs`]; `None` leaves one out.
+#[derive(Debug, Clone, Default)]
+pub struct ListJobsQuery {
+    /// 1 to 256.
+    pub limit: Option<i64>,
+    /// Continue behind this id.
+    pub after: Option<String>,
+    /// Only those in this state.
+    pub state: Option<String>,
+}
+
+/// Parameters of [`Client::get_job`]; `None` leaves one out.
+#[derive(Debug, Clone, Default)]
+pub struct GetJobQuery {
+    /// Seconds, up to 60, to wait for a change.
+    pub wait: Option<f64>,
+    /// What the client knows; the present one unless given.
+    pub version: Option<i64>,
+}
+
+/// Parameters of [`Client::list_results`]; `None` leaves one out.
+#[derive(Debug, Clone, Default)]
+pub struct ListResultsQuery {
+    /// Only those of this job.
+    pub job: Option<String>,
+    /// 1 to 256.
+    pub limit: Option<i64>,
+    /// Continue behind this id.
+    pub after: Option<String>,
+}
+
+/// Parameters of [`Client::get_bitmap`]; `None` leaves one out.
+#[derive(Debug, Clone, Default)]
+pub struct GetBitmapQuery {
+    /// k or v.
+    pub side: String,
+    /// 0 unless given.
+    pub kv_head: Option<i64>,
+    /// First row; 0 unless given.
+    pub from: Option<i64>,
+    /// Row behind the last; all of them unless given.
+    pub to: Option<i64>,
+    /// Rows of a cell; chosen unless given.
+    pub bin_tokens: Option<i64>,
+    /// Channels of a cell; chosen unless given.
+    pub bin_channels: Option<i64>,
+}
+
 impl Client {
     /// The process is alive: `GET /healthz`.
     pub fn get_healthz(&self) -> Result<Status> {
@@ -100,6 +148,11 @@ impl Client {
         self.nothing(Call::new("DELETE", format!("/v1/caches/{}", segment(id))))
     }
 
+    /// TTL, labels, pinned: a merge patch: `PATCH /v1/caches/{id}`.
+    pub fn patch_cache(&self, id: &str, body: &Keeping) -> Result<Cache> {
+        self.data(Call::new("PATCH", format!("/v1/caches/{}", segment(id))).json(body))
+    }
+
     /// Rows, bytes by part, operations: `GET /v1/caches/{id}/stats`.
     pub fn get_stats(&self, id: &str, query: &GetStatsQuery) -> Result<Stats> {
         self.data(Call::new("GET", format!("/v1/caches/{}/stats", segment(id))).query("per", &query.per).safe())
@@ -163,5 +216,85 @@ impl Client {
     /// Load a snapshot as a new cache: `POST /v1/snapshots/{name}/restore`.
     pub fn restore_snapshot(&self, name: &str, body: &RestoreRequest) -> Result<Cache> {
         self.data(Call::new("POST", format!("/v1/snapshots/{}/restore", segment(name))).json(body))
+    }
+
+    /// Recorded keys, values and queries that jobs may name: `GET /v1/traces`.
+    pub fn list_traces(&self) -> Result<Traces> {
+        self.data(Call::new("GET", "/v1/traces").safe())
+    }
+
+    /// One trace: `GET /v1/traces/{name}`.
+    pub fn get_trace(&self, name: &str) -> Result<Trace> {
+        self.data(Call::new("GET", format!("/v1/traces/{}", segment(name))).safe())
+    }
+
+    /// Forget a trace: `DELETE /v1/traces/{name}`.
+    pub fn delete_trace(&self, name: &str) -> Result<()> {
+        self.nothing(Call::new("DELETE", format!("/v1/traces/{}", segment(name))))
+    }
+
+    /// Jobs, newest first: `GET /v1/jobs`.
+    pub fn list_jobs(&self, query: &ListJobsQuery) -> Result<Jobs> {
+        self.data(Call::new("GET", "/v1/jobs").query("limit", &query.limit).query("after", &query.after).query("state", &query.state).safe())
+    }
+
+    /// One job; with wait= when it has changed: `GET /v1/jobs/{id}`.
+    pub fn get_job(&self, id: &str, query: &GetJobQuery) -> Result<Job> {
+        self.data(Call::new("GET", format!("/v1/jobs/{}", segment(id))).query("wait", &query.wait).query("version", &query.version).safe())
+    }
+
+    /// Forget a job and its results: `DELETE /v1/jobs/{id}`.
+    pub fn delete_job(&self, id: &str) -> Result<()> {
+        self.nothing(Call::new("DELETE", format!("/v1/jobs/{}", segment(id))))
+    }
+
+    /// End a job; what it has found stays: `POST /v1/jobs/{id}/cancel`.
+    pub fn cancel_job(&self, id: &str) -> Result<Job> {
+        self.data(Call::new("POST", format!("/v1/jobs/{}/cancel", segment(id))).json(&Json::Object(Vec::new())))
+    }
+
+    /// Results, newest first: `GET /v1/results`.
+    pub fn list_results(&self, query: &ListResultsQuery) -> Result<Results> {
+        self.data(Call::new("GET", "/v1/results").query("job", &query.job).query("limit", &query.limit).query("after", &query.after).safe())
+    }
+
+    /// One result, as JSON or text/csv: `GET /v1/results/{id}`.
+    pub fn get_result(&self, id: &str) -> Result<ExperimentResult> {
+        self.data(Call::new("GET", format!("/v1/results/{}", segment(id))).safe())
+    }
+
+    /// Forget a result: `DELETE /v1/results/{id}`.
+    pub fn delete_result(&self, id: &str) -> Result<()> {
+        self.nothing(Call::new("DELETE", format!("/v1/results/{}", segment(id))))
+    }
+
+    /// What goes on, and what was refused of late: `GET /v1/activity`.
+    pub fn get_activity(&self) -> Result<Activity> {
+        self.data(Call::new("GET", "/v1/activity").safe())
+    }
+
+    /// Kernels, and what keeps them from running: `GET /v1/backends`.
+    pub fn get_backends(&self) -> Result<Backends> {
+        self.data(Call::new("GET", "/v1/backends").safe())
+    }
+
+    /// Free what has expired, now: `POST /v1/admin/gc`.
+    pub fn post_gc(&self) -> Result<Collected> {
+        self.data(Call::new("POST", "/v1/admin/gc").json(&Json::Object(Vec::new())))
+    }
+
+    /// Stop as SIGTERM does: answer what was begun, then end: `POST /v1/admin/drain`.
+    pub fn post_drain(&self) -> Result<Draining> {
+        self.data(Call::new("POST", "/v1/admin/drain").json(&Json::Object(Vec::new())))
+    }
+
+    /// Share of elements kept, by layer and head: `GET /v1/caches/{id}/density`.
+    pub fn get_density(&self, id: &str) -> Result<Density> {
+        self.data(Call::new("GET", format!("/v1/caches/{}/density", segment(id))).safe())
+    }
+
+    /// Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): `GET /v1/caches/{id}/layers/{layer}/bitmap`.
+    pub fn get_bitmap(&self, id: &str, layer: i64, query: &GetBitmapQuery) -> Result<Bitmap> {
+        self.data(Call::new("GET", format!("/v1/caches/{}/layers/{}/bitmap", segment(id), segment(layer))).query("side", &query.side).query("kv_head", &query.kv_head).query("from", &query.from).query("to", &query.to).query("bin_tokens", &query.bin_tokens).query("bin_channels", &query.bin_channels).safe())
     }
 }

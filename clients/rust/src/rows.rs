@@ -33,6 +33,18 @@ pub struct AttendRowsQuery {
     pub q_position: Option<i64>,
 }
 
+impl AttendRowsQuery {
+    pub(crate) fn add_to(&self, call: Call) -> Call {
+        call.query("out_dtype", &self.out_dtype)
+            .query("lse", &self.lse)
+            .query("scale", &self.scale)
+            .query("softcap", &self.softcap)
+            .query("sliding_window", &self.sliding_window)
+            .query("drop_mass", &self.drop_mass)
+            .query("q_position", &self.q_position)
+    }
+}
+
 /// What [`Client::attend_rows`] returns.
 #[derive(Debug, Clone)]
 pub struct Attended {
@@ -78,22 +90,18 @@ impl Client {
         let call = Call::new("POST", path)
             .query("dtype", &q.dtype)
             .query("q_tokens", &q.shape[0])
-            .query("out_dtype", &query.out_dtype)
-            .query("lse", &query.lse)
-            .query("scale", &query.scale)
-            .query("softcap", &query.softcap)
-            .query("sliding_window", &query.sliding_window)
-            .query("drop_mass", &query.drop_mass)
-            .query("q_position", &query.q_position)
             .body(OCTETS, q.data.clone())
             .safe();
-        attended(self.call(&call)?, query.lse == Some(true))
+        attended(self.call(&query.add_to(call))?, query.lse == Some(true))
     }
 }
 
 fn attended(reply: Reply, lse: bool) -> Result<Attended> {
     let bad = |text: &str| Error::BadReply { status: reply.status, text: text.to_string() };
     let shape = shape_of(&reply)?;
+    if shape.len() != 3 {
+        return Err(bad(&format!("a shape of {shape:?}")));
+    }
     let lse_bytes = if lse { 4 * shape[0] * shape[1] } else { 0 };
     let split = reply.body.len().checked_sub(lse_bytes).ok_or_else(|| bad("shorter than its lse"))?;
     let dtype = reply.header("mustafar-dtype").unwrap_or("").to_string();

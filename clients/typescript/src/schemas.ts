@@ -138,6 +138,12 @@ export interface CacheRequest {
   auto?: boolean;
 }
 
+export interface Keeping {
+  ttl_seconds?: number | null;
+  labels?: Record<string, string | null> | null; // Merged (RFC 7396): null removes a label, or all of them
+  pinned?: boolean; // Freed neither by its TTL nor by --evict=lru
+}
+
 export interface Stats {
   id: string;
   revision: number;
@@ -237,4 +243,210 @@ export interface SnapshotRequest {
 export interface RestoreRequest {
   to: string;
   model_id?: string;
+}
+
+export interface Traces {
+  traces: Array<Trace>;
+}
+
+export interface Trace {
+  name: string;
+  bytes: number;
+  builtin: boolean;
+  modified: string;
+  model: string;
+  kind: string;
+  tokens: number;
+  queries: number;
+  layers: number;
+  q_heads: number;
+  kv_heads: number;
+  head_dim: number;
+  dtype: "f16" | "bf16";
+  state: "good" | "corrupt"; // As far as its header tells
+  reason?: string; // Where it is corrupt
+}
+
+/** Exactly one of traces and synthetic; the others mean what the options of mustafar-experiment mean */
+export interface JobRequest {
+  label?: string;
+  traces?: Array<string>;
+  synthetic?: Synthetic;
+  recipes: Array<string | Record<string, unknown>>;
+  lengths?: Array<number>;
+  threads?: Array<number>; // One run each; 0: all there are
+  tokens?: number;
+  queries?: number;
+  repeats?: number;
+  seed?: number;
+  measure?: "decode" | "window" | "none";
+  sides?: "both" | "k" | "v";
+  layers?: Array<number>;
+  drop_mass?: number;
+  timing?: boolean;
+  budget_seconds?: number;
+}
+
+/** Generated data: sizes and times of a shape, errors only as an order of magnitude */
+export interface Synthetic {
+  geometry: Geometry;
+  tokens: number;
+  seed?: number;
+}
+
+export interface Job {
+  id: string;
+  label: string;
+  state: "queued" | "running" | "done" | "failed" | "cancelled" | "interrupted";
+  version: number; // Grows with each event
+  progress: number;
+  what: string;
+  items: number; // Runs, one for each number of threads
+  items_done: number;
+  rows: number;
+  created: string;
+  started: string | null;
+  finished: string | null;
+  error: JobError | null;
+  request: JobRequest;
+  results: Array<string>;
+  contended: boolean; // Other requests computed meanwhile: times are not to be trusted
+}
+
+export interface JobError {
+  type: string;
+  detail: string;
+}
+
+export interface Jobs {
+  jobs: Array<Job>;
+  next: string | null; // Value of after= for the next page
+}
+
+export interface Results {
+  results: Array<ResultSummary>;
+  next: string | null; // Value of after= for the next page
+}
+
+export interface ResultSummary {
+  id: string;
+  job: string;
+  label: string;
+  created: string;
+  complete: boolean;
+  contended: boolean;
+  threads: number;
+  rows: number;
+  recipes: Array<string>;
+  traces: Array<string>;
+}
+
+/** What mustafar-experiment --json writes, and where it comes from */
+export interface ExperimentResult {
+  id: string;
+  job: string;
+  label: string;
+  created: string;
+  contended: boolean;
+  schema: "mustafar.experiment";
+  version: number;
+  complete: boolean;
+  synthetic: Synthetic | null; // null: recorded data
+  rows: Array<Record<string, unknown>>;
+  command: unknown;
+  seconds: unknown;
+  seed: unknown;
+  machine: unknown;
+  library: unknown;
+  commit: unknown;
+  kernels: unknown;
+  settings: unknown;
+  traces: unknown;
+}
+
+export interface Activity {
+  requests_total: number;
+  rejected: Record<string, number>;
+  queue_depth: number;
+  in_flight: number;
+  connections: number;
+  recent_errors: Array<ActivityRecentError>; // Newest first
+}
+
+export interface ActivityRecentError {
+  time: string;
+  id: string;
+  method: string;
+  route: string;
+  status: number;
+  problem: string;
+}
+
+export interface Backends {
+  attend_kernel: string;
+  kernels: Array<Kernel>;
+}
+
+export interface Kernel {
+  op: string;
+  backend: string;
+  name: string;
+  available: boolean;
+  reason?: string;
+}
+
+export interface Collected {
+  freed: Array<string>;
+  memory_used_bytes: number;
+}
+
+export interface Draining {
+  draining: boolean;
+}
+
+export interface Density {
+  cache: string;
+  layers: Array<DensityLayer>;
+}
+
+export interface DensityLayer {
+  layer: number;
+  heads: Array<DensityLayerHead>;
+}
+
+export interface DensityLayerHead {
+  kv_head: number;
+  k: number;
+  v: number;
+  rows: number;
+}
+
+export interface Bitmap {
+  cache: string;
+  layer: number;
+  side: "k" | "v";
+  kv_head: number;
+  from: number;
+  to: number;
+  head_dim: number;
+  bin_tokens: number;
+  bin_channels: number;
+  rows: number;
+  columns: number;
+  density: Array<number>; // rows x columns, row by row: the share of elements kept in each cell
+  window_from: number; // First row of the dense window
+  sink: number; // Dense rows before the packed ones
+  page_rows: number;
+  positions: Array<number>; // Of the first row of each row of cells
+}
+
+export interface AppendedAll {
+  cache: string;
+  revision: number;
+  lengths: Array<number>; // Tokens of each layer
+  replayed: boolean; // The same request had been done before
+}
+
+export interface AppendedBatch {
+  caches: Array<AppendedAll>;
 }
