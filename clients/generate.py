@@ -36,7 +36,9 @@ def main() -> int:
     for name in differ:
         print(f"clients/{name} {'differs: run clients/generate.py' if options.check else 'written'}")
     plain = sum(one.plain for one in api.operations)
-    print(f"{len(api.operations)} operations ({plain} generated), {len(api.structs)} types, {len(api.problems)} problems")
+    print(
+        f"{len(api.operations)} operations ({plain} generated), {len(api.structs)} types, {len(api.problems)} problems"
+    )
     return 1 if options.check and differ else 0
 
 

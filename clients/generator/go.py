@@ -37,7 +37,7 @@ def member(field: Field) -> tuple[str, str, str]:
     if not field.required:
         tag += ",omitempty"
         if field.type.nullable:  # absent, null and a value are three things
-            text = f"*Nullable[{text.lstrip('*')}]"
+            text = f"Nullable[{text.lstrip('*')}]"
         elif field.type.kind not in PLAIN:
             text = "*" + text
     return go_name(field.name), text, f'`json:"{tag}"`'

@@ -7,6 +7,7 @@ import keyword
 
 from .model import Api, Field, Operation, Struct, Type, pascal
 
+LINE = 120
 HEAD = '# SPDX-License-Identifier: Apache-2.0\n"""{} Written by clients/generate.py; do not edit."""\n'
 NAMES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "any": "Any",
          "object": "dict[str, Any]", "text_or_object": "str | dict[str, Any]"}  # fmt: skip
@@ -37,8 +38,8 @@ def struct_text(struct: Struct) -> str:
 
     doc = f'    """{struct.text}"""\n\n' if struct.text else ""
     if any(keyword.iskeyword(field.name) for field in struct.fields):
-        pairs = ", ".join(f'"{field.name}": {member(field)}' for field in struct.fields)
-        return f'{struct.name} = TypedDict("{struct.name}", {{{pairs}}})\n'
+        pairs = "".join(f'        "{field.name}": {member(field)},\n' for field in struct.fields)
+        return f'{struct.name} = TypedDict(\n    "{struct.name}",\n    {{\n{pairs}    }},\n)\n'
     lines = "".join(f"    {field.name}: {member(field)}\n" for field in struct.fields)
     return f"class {struct.name}(TypedDict):\n{doc}{lines}"
 
@@ -76,22 +77,32 @@ def method_text(one: Operation) -> str:
     prefix = "f" if one.places else ""
     call = [f'"{one.method}"', f'{prefix}"{path}"']
     if one.query:
-        pairs = ", ".join(f'"{field.name}": {argument(field.name)}' for field in one.query)
-        call.append(f"query={{{pairs}}}")
+        pairs = [f'"{field.name}": {argument(field.name)}' for field in one.query]
+        call.append(wrapped("            query={", pairs, "}").lstrip())
     if one.body is not None or one.empty_body:
         call.append(f"body={'body' if one.body is not None else '{}'}")
     if one.safe:
         call.append("safe=True")
-    ask = f"self._json({', '.join(call)})"
     if one.answer is None:
-        last = ask
+        last = wrapped("        self._json(", call, ")")
     elif one.answer.kind == "string":
-        last = f"return str({ask.replace('_json', '_text', 1)})"
+        last = f"        return self._text({', '.join(call)})"
     else:
-        last = f'return cast("{answer}", {ask})'
+        ask = wrapped("        answer = self._json(", call, ")")
+        last = f'{ask}\n        return cast("{answer}", answer)'
     details = "".join(f"\n        {argument(f.name)}: {f.text}" for f in one.query if f.text)
     doc = f"{one.text}: {one.method} {one.path}." + (f"\n{details}\n        " if details else "")
-    return f"    def {one.name}({', '.join(arguments)}) -> {answer}:\n" f'        """{doc}"""\n        {last}\n'
+    head = wrapped(f"    def {one.name}(", arguments, f") -> {answer}:")
+    return f'{head}\n        """{doc}"""\n{last}\n'
+
+
+def wrapped(head: str, parts: list[str], tail: str) -> str:
+    """On one line, or where that is too long on one for each part."""
+    line = head + ", ".join(parts) + tail
+    indent = " " * (len(head) - len(head.lstrip()))
+    if len(line) <= LINE:
+        return line
+    return head + "".join(f"\n{indent}    {part}," for part in parts) + f"\n{indent}" + tail
 
 
 def operations(api: Api) -> str:

@@ -42,7 +42,7 @@ def schemas(api: Api) -> str:
     if "BTreeMap" in body:
         text += "use std::collections::BTreeMap;\n\n"
     text += "use crate::data::data;\nuse crate::json::Json;\n\ndata! {"
-    return text + body.replace("\n", "", 1).join(["\n", "}\n"])
+    return text + "\n" + body.replace("\n", "", 1) + "}\n"
 
 
 def problems(api: Api) -> str:
@@ -82,7 +82,7 @@ def method_text(one: Operation) -> str:
         arguments.append(f"{ident(place.name)}: {borrowed(place.type)}")
         path = path.replace("{" + place.name + "}", "{}")
         segments.append(f"segment({ident(place.name)})")
-    path = f"format!(\"{path}\", {', '.join(segments)})" if segments else f'"{path}"'
+    path = f'format!("{path}", {", ".join(segments)})' if segments else f'"{path}"'
     call = f'Call::new("{one.method}", {path})'
     if one.body is not None:
         arguments.append(f"body: &{type_text(one.body)}")
@@ -101,7 +101,8 @@ def method_text(one: Operation) -> str:
     else:
         answer, ask = type_text(one.answer), "self.data"
     text = f"\n    /// {one.text}: `{one.method} {one.path}`.\n"
-    return text + f"    pub fn {one.name}({', '.join(arguments)}) -> Result<{answer}> {{\n        {ask}({call})\n    }}\n"
+    text += f"    pub fn {one.name}({', '.join(arguments)}) -> Result<{answer}> {{\n"
+    return text + f"        {ask}({call})\n    }}\n"
 
 
 def operations(api: Api) -> str:
@@ -110,7 +111,8 @@ def operations(api: Api) -> str:
     text += "use crate::call::{segment, Call};\nuse crate::client::Client;\nuse crate::error::Result;\n"
     text += "use crate::json::Json;\nuse crate::schemas::*;\n"
     text += "".join(query_text(one) for one in plain if one.query)
-    return text + "\nimpl Client {" + "".join(method_text(one) for one in plain).replace("\n", "", 1).join(["\n", "}\n"])
+    methods = "".join(method_text(one) for one in plain)
+    return text + "\nimpl Client {\n" + methods.replace("\n", "", 1) + "}\n"
 
 
 def dispatch(api: Api) -> str:
@@ -129,7 +131,10 @@ def dispatch(api: Api) -> str:
         if one.body is not None:
             given.append("&step.body()")
         if one.query:
-            fields = ", ".join(f'{ident(f.name)}: step.query("{f.name}"){".expect(" + chr(34) + f.name + chr(34) + ")" if f.required else ""}' for f in one.query)
+            fields = ", ".join(
+                f'{ident(f.name)}: step.query("{f.name}")' + ('.expect("a parameter")' if f.required else "")
+                for f in one.query
+            )
             given.append(f"&{pascal(one.name)}Query {{ {fields} }}")
         text += f'        "{one.name}" => client.{one.name}({", ".join(given)}).map(|it| it.to_json()),\n'
     return text + "        _ => return None,\n    })\n}\n"

@@ -159,9 +159,9 @@ type CacheRequest struct {
 
 // Keeping: a schema of /openapi.json.
 type Keeping struct {
-	TtlSeconds *Nullable[float64]            `json:"ttl_seconds,omitempty"`
-	Labels     *Nullable[map[string]*string] `json:"labels,omitempty"`
-	Pinned     *bool                         `json:"pinned,omitempty"`
+	TtlSeconds Nullable[float64]            `json:"ttl_seconds,omitempty"`
+	Labels     Nullable[map[string]*string] `json:"labels,omitempty"`
+	Pinned     *bool                        `json:"pinned,omitempty"`
 }
 
 // Stats: a schema of /openapi.json.

@@ -231,17 +231,34 @@ func add[T any](query url.Values, name string, one *T) {
 	}
 }
 
-// Nullable is a field that may be absent (a nil *Nullable), null (Null) or a value (Some).
-type Nullable[T any] struct{ Value *T }
+// Nullable is a field that may be absent (nil), null (Null) or a value (Some).
+type Nullable[T any] map[bool]T
 
 // Null takes what was there away.
-func Null[T any]() *Nullable[T] { return &Nullable[T]{} }
+func Null[T any]() Nullable[T] {
+	var nothing T
+	return Nullable[T]{false: nothing}
+}
 
 // Some sets a value.
-func Some[T any](value T) *Nullable[T] { return &Nullable[T]{&value} }
+func Some[T any](value T) Nullable[T] { return Nullable[T]{true: value} }
 
 // MarshalJSON is for encoding/json.
-func (n Nullable[T]) MarshalJSON() ([]byte, error) { return json.Marshal(n.Value) }
+func (n Nullable[T]) MarshalJSON() ([]byte, error) {
+	if value, ok := n[true]; ok {
+		return json.Marshal(value)
+	}
+	return []byte("null"), nil
+}
 
 // UnmarshalJSON is for encoding/json.
-func (n *Nullable[T]) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, &n.Value) }
+func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*n = Null[T]()
+		return nil
+	}
+	var value T
+	err := json.Unmarshal(data, &value)
+	*n = Some(value)
+	return err
+}

@@ -7,7 +7,8 @@
     ...cut      of the first answer to a path half the body arrives
     ...stall    no answer ever
     ...html     502 with a page, as a gateway answers
-    .../events  each stream is cut behind its third event, but for the last that is left
+    .../events  each stream is cut behind its third event
+    /no-streams/...  the rest of the path, but streams are answered with 503
 
 All others pass. It also listens on a UNIX socket, where everything passes."""
 
@@ -89,7 +90,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def relay(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        kind = self.kind()
+        streams = not self.path.startswith("/no-streams/")
+        self.path = self.path.removeprefix("/no-streams")
+        kind = self.kind() if streams or not self.path.endswith("/events") else "later"
         times = self.faults.count(f"{self.command} {self.path}")
         if (kind == "busy" and times <= 2) or kind == "later":
             self.busy("3600" if kind == "later" else "0")

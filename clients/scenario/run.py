@@ -80,6 +80,7 @@ def run_one(name: str, command: str, scenario: Path, service: Service, faults: F
         "--scenario": scenario, "--url": f"http://127.0.0.1:{service.port}", "--out": out,
         "--faults": f"http://127.0.0.1:{faults.port}", "--unix": service.folder / "unix", "--name": name,
         "--token": TOKENS["admin"], "--read-token": TOKENS["read"],
+        "--root": HERE.parents[1],
     }  # fmt: skip
     words = command.split() + [str(word) for pair in arguments.items() for word in pair]
     try:
@@ -109,14 +110,14 @@ def table(steps: list[dict[str, Any]], results: dict[str, dict[str, str]]) -> li
     width = max(len(step["id"]) for step in steps)
     print(f"{'step':<{width}}  {'expected':<12}  " + "  ".join(f"{name:<12}" for name in results))
     for step in steps:
-        cells = []
+        cells, expected = [], step.get("digest", "-")
         for name, lines in results.items():
             got = lines.get(step["id"], "missing")
-            same = got == step.get("digest")
+            same = got == expected
             cells.append("=" if same else got[:12])
             if not same:
                 wrong.append(f"{name}: {step['id']}: {got[:400]}")
-        print(f"{step['id']:<{width}}  {step.get('digest', '-')[:12]:<12}  " + "  ".join(f"{cell:<12}" for cell in cells))
+        print(f"{step['id']:<{width}}  {expected[:12]:<12}  " + "  ".join(f"{cell:<12}" for cell in cells))
     for name, lines in results.items():
         more = set(lines) - {step["id"] for step in steps}
         wrong += [f"{name}: {one}: there is no such step" for one in sorted(more)]
@@ -125,10 +126,8 @@ def table(steps: list[dict[str, Any]], results: dict[str, dict[str, str]]) -> li
 
 def update(scenario: dict[str, Any], lines: dict[str, str]) -> None:
     for step in scenario["steps"]:
-        got = lines.get(step["id"], step.get("digest", ""))
-        if got.startswith("failed"):
-            print(f"{step['id']}: {got}")
-        else:
+        got = lines.get(step["id"], "")
+        if len(got) == 64:
             step["digest"] = got
     head = {name: value for name, value in scenario.items() if name != "steps"}
     text = "".join(f" {json.dumps(name)}: {json.dumps(value)},\n" for name, value in head.items())
@@ -158,7 +157,8 @@ def main() -> int:
         shutil.rmtree(folder)
     if options.update:
         update(scenario, next(iter(results.values())))
-    wrong = table(scenario["steps"] if options.update else steps, results)
+        steps = [step for step in scenario["steps"] if step["id"] in {one["id"] for one in steps}]
+    wrong = table(steps, results)
     wrong += check_forwarded(faults, list(runners), scenario["forwarded"])
     wrong += [f"mustafard ended with {status}"] if status else []
     for line in wrong:

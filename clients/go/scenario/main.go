@@ -23,30 +23,59 @@ type scenario struct {
 }
 
 type step struct {
-	ID      string                     `json:"id"`
-	Call    string                     `json:"call"`
-	Via     string                     `json:"via"`
-	Problem string                     `json:"problem"`
-	Path    []any                      `json:"path"`
-	Body    any                        `json:"body"`
-	Query   map[string]json.RawMessage `json:"query"`
-	Tensors map[string]tensorSpec      `json:"tensors"`
+	ID        string                `json:"id"`
+	Call      string                `json:"call"`
+	Via       string                `json:"via"`
+	Problem   string                `json:"problem"`
+	Path      []any                 `json:"path"`
+	Body      any                   `json:"body"`
+	Query     map[string]any        `json:"query"`
+	Tensors   map[string]tensorSpec `json:"tensors"`
+	Parts     map[string]partSpec   `json:"parts"`
+	ContentOf string                `json:"content_of"`
+	Spoil     int                   `json:"spoil"`
+	File      string                `json:"file"`
+	Key       string                `json:"key"`
+	Save      map[string][]any      `json:"save"`
+	Only      *[]string             `json:"only"`
+	Keep      []string              `json:"keep"`
+	FirstLine bool                  `json:"first_line"`
 }
 
 type runner struct {
-	prefix  string
+	root    string
+	names   map[string]string // what stands for it in arguments, and what it is
 	ignore  map[string]bool
 	clients map[string]*client.Client
 }
 
-// named: @ in arguments is the name of this runner, so that all can use one server.
+// named: @ in arguments is the name of this runner, so that all can use one server; $NAME is what a step saved.
 func (r *runner) named(value any) any {
-	return mapTexts(value, nil, func(text string) string { return strings.ReplaceAll(text, "@", r.prefix) })
+	return mapTexts(value, nil, r.name)
+}
+
+func (r *runner) name(text string) string {
+	if saved, ok := r.names[text]; ok {
+		return saved
+	}
+	return strings.ReplaceAll(text, "@", r.names["@"])
 }
 
 // common is a reply without what differs between runners and runs.
-func (r *runner) common(value any) any {
-	return mapTexts(value, r.ignore, func(text string) string { return strings.ReplaceAll(text, r.prefix, "@") })
+func (r *runner) common(value any, keep []string) any {
+	ignore := map[string]bool{}
+	for name := range r.ignore {
+		ignore[name] = true
+	}
+	for _, name := range keep {
+		delete(ignore, name)
+	}
+	return mapTexts(value, ignore, func(text string) string {
+		for name, meaning := range r.names {
+			text = strings.ReplaceAll(text, meaning, name)
+		}
+		return text
+	})
 }
 
 func mapTexts(value any, without map[string]bool, change func(string) string) any {
@@ -63,7 +92,7 @@ func mapTexts(value any, without map[string]bool, change func(string) string) an
 		out := map[string]any{}
 		for name, inner := range one {
 			if !without[name] {
-				out[name] = mapTexts(inner, without, change)
+				out[change(name)] = mapTexts(inner, without, change)
 			}
 		}
 		return out
@@ -104,8 +133,49 @@ func (r *runner) run(one step) string {
 	if answer, err = plain(answer); err != nil {
 		return "failed " + err.Error()
 	}
-	digest := sha256.Sum256([]byte(canonical(r.common(answer))))
+	answer, err = r.selected(one, answer)
+	if err != nil {
+		return "failed " + err.Error()
+	}
+	digest := sha256.Sum256([]byte(canonical(r.common(answer, one.Keep))))
 	return hex.EncodeToString(digest[:])
+}
+
+// selected saves what later steps need, and leaves out what is not compared.
+func (r *runner) selected(one step, answer any) (any, error) {
+	for name, way := range one.Save {
+		found := answer
+		for _, key := range way {
+			switch at := key.(type) {
+			case string:
+				members, _ := found.(map[string]any)
+				found = members[at]
+			case float64:
+				values, _ := found.([]any)
+				if int(at) >= len(values) {
+					return nil, fmt.Errorf("nothing to save as %s", name)
+				}
+				found = values[int(at)]
+			}
+		}
+		text, ok := found.(string)
+		if !ok {
+			return nil, fmt.Errorf("%s is no text: %v", name, found)
+		}
+		r.names["$"+name] = text
+	}
+	if one.Only != nil {
+		members, _ := answer.(map[string]any)
+		only := map[string]any{}
+		for _, name := range *one.Only {
+			only[name] = members[name]
+		}
+		return only, nil
+	}
+	if text, ok := answer.(string); ok && one.FirstLine {
+		return strings.Split(text, "\n")[0], nil
+	}
+	return answer, nil
 }
 
 func main() {
@@ -117,7 +187,7 @@ func main() {
 
 func run() error {
 	given := map[string]*string{}
-	for _, name := range []string{"scenario", "url", "faults", "unix", "token", "read-token", "name", "out"} {
+	for _, name := range []string{"scenario", "url", "faults", "unix", "token", "read-token", "name", "out", "root"} {
 		given[name] = flag.String(name, "", "see clients/scenario/README.md")
 	}
 	flag.Parse()
@@ -134,17 +204,19 @@ func run() error {
 	if err := json.Unmarshal(text, &all); err != nil {
 		return err
 	}
-	r := &runner{*given["name"] + "--", map[string]bool{}, map[string]*client.Client{}}
+	names := map[string]string{"@": *given["name"] + "--"}
+	r := &runner{*given["root"], names, map[string]bool{}, map[string]*client.Client{}}
 	for _, name := range all.Ignore {
 		r.ignore[name] = true
 	}
 	quick := client.Retry{FirstWait: 20 * time.Millisecond}
 	for via, options := range map[string]client.Options{
-		"":       {URL: *given["url"], Token: *given["token"]},
-		"read":   {URL: *given["url"], Token: *given["read-token"]},
-		"none":   {URL: *given["url"]},
-		"unix":   {Unix: *given["unix"], Token: *given["token"]},
-		"faults": {URL: *given["faults"], Token: *given["token"], Retry: quick, Timeout: 2 * time.Second},
+		"":           {URL: *given["url"], Token: *given["token"]},
+		"read":       {URL: *given["url"], Token: *given["read-token"]},
+		"none":       {URL: *given["url"]},
+		"unix":       {Unix: *given["unix"], Token: *given["token"]},
+		"faults":     {URL: *given["faults"], Token: *given["token"], Retry: quick, Timeout: 2 * time.Second},
+		"no-streams": {URL: *given["faults"] + "/no-streams", Token: *given["token"], Retry: quick},
 	} {
 		if r.clients[via], err = client.NewClient(options); err != nil {
 			return err

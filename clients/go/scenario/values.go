@@ -21,6 +21,28 @@ type tensorSpec struct {
 	Patch map[string]string `json:"patch"`
 }
 
+type partSpec struct {
+	Expect  *int64                `json:"expect"`
+	Tensors map[string]tensorSpec `json:"tensors"`
+}
+
+// pairs: 0.k, 0.v, 1.k, ... as a pair per layer.
+func pairs(tensors map[string]tensorSpec) ([]client.Pair, error) {
+	var out []client.Pair
+	for layer := 0; layer < len(tensors)/2; layer++ {
+		k, err := tensors[fmt.Sprintf("%d.k", layer)].make()
+		if err != nil {
+			return nil, err
+		}
+		v, err := tensors[fmt.Sprintf("%d.v", layer)].make()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, client.Pair{K: k, V: v})
+	}
+	return out, nil
+}
+
 // make is the generator of tests/conformance/README.md, from element 0 on.
 func (s tensorSpec) make() (client.Tensor, error) {
 	count := 1
@@ -112,7 +134,31 @@ func canonical(value any) string {
 	return fmt.Sprintf("unknown %T", value)
 }
 
-func tensorReply(tensor client.Tensor) map[string]any {
-	digest := sha256.Sum256(tensor.Data)
-	return map[string]any{"dtype": tensor.DType, "shape": tensor.Shape, "sha256": hex.EncodeToString(digest[:])}
+func hash(data []byte) string {
+	digest := sha256.Sum256(data)
+	return hex.EncodeToString(digest[:])
+}
+
+// described is an answer with tensors and files by their digests.
+func described(answer any) any {
+	switch one := answer.(type) {
+	case *client.Tensor:
+		return map[string]any{"dtype": one.DType, "shape": one.Shape, "sha256": hash(one.Data)}
+	case []byte:
+		return map[string]any{"bytes": len(one), "sha256": hash(one)}
+	case *client.Attended:
+		reply := map[string]any{"out": described(&one.Out)}
+		if one.LSE != nil {
+			reply["lse"] = described(one.LSE)
+		}
+		return reply
+	case map[string]client.Attended:
+		reply := map[string]any{}
+		for id, inner := range one {
+			inner := inner
+			reply[id] = described(&inner)
+		}
+		return reply
+	}
+	return answer
 }

@@ -430,7 +430,27 @@ class DensityLayerHead(TypedDict):
     rows: int
 
 
-Bitmap = TypedDict("Bitmap", {"cache": str, "layer": int, "side": Literal["k", "v"], "kv_head": int, "from": int, "to": int, "head_dim": int, "bin_tokens": int, "bin_channels": int, "rows": int, "columns": int, "density": list[float], "window_from": int, "sink": int, "page_rows": int, "positions": list[int]})
+Bitmap = TypedDict(
+    "Bitmap",
+    {
+        "cache": str,
+        "layer": int,
+        "side": Literal["k", "v"],
+        "kv_head": int,
+        "from": int,
+        "to": int,
+        "head_dim": int,
+        "bin_tokens": int,
+        "bin_channels": int,
+        "rows": int,
+        "columns": int,
+        "density": list[float],
+        "window_from": int,
+        "sink": int,
+        "page_rows": int,
+        "positions": list[int],
+    },
+)
 
 
 class AppendedAll(TypedDict):

@@ -27,6 +27,7 @@ declare module "node:http" {
 
 declare module "node:fs" {
   export function readFileSync(path: string | URL, encoding: "utf8"): string;
+  export function readFileSync(path: string): Uint8Array;
   export function writeFileSync(path: string, data: string): void;
   export function appendFileSync(path: string, data: string): void;
 }

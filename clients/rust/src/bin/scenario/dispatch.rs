@@ -49,7 +49,7 @@ pub fn dispatch(client: &Client, name: &str, step: &Arguments) -> Option<Result<
         "post_gc" => client.post_gc().map(|it| it.to_json()),
         "post_drain" => client.post_drain().map(|it| it.to_json()),
         "get_density" => client.get_density(step.place(0)).map(|it| it.to_json()),
-        "get_bitmap" => client.get_bitmap(step.place(0), step.number(1), &GetBitmapQuery { side: step.query("side").expect("side"), kv_head: step.query("kv_head"), from: step.query("from"), to: step.query("to"), bin_tokens: step.query("bin_tokens"), bin_channels: step.query("bin_channels") }).map(|it| it.to_json()),
+        "get_bitmap" => client.get_bitmap(step.place(0), step.number(1), &GetBitmapQuery { side: step.query("side").expect("a parameter"), kv_head: step.query("kv_head"), from: step.query("from"), to: step.query("to"), bin_tokens: step.query("bin_tokens"), bin_channels: step.query("bin_channels") }).map(|it| it.to_json()),
         _ => return None,
     })
 }
