@@ -139,7 +139,8 @@ class Reader:
 
     def operation(self, path: str, method: str, one: dict[str, Any]) -> Operation:
         name = one["operationId"]
-        places, query = [], []
+        places: list[Field] = []
+        query: list[Field] = []
         for parameter in one.get("parameters", []):
             # Layers are numbers, although the path takes any id.
             number = parameter["name"] == "layer"

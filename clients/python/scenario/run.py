@@ -127,7 +127,7 @@ class Runner:
         tensors = step.get("tensors", {})
         query = {"from_" if name == "from" else name: one for name, one in self.named(step.get("query", {})).items()}
         if call == "append_layers":
-            return client.append_layers(*place, pairs(tensors), **query)
+            return client.append_layers(place[0], pairs(tensors), **query)
         if call == "append_caches":
             parts = self.named(step["parts"])
             return client.append_caches(
@@ -135,19 +135,19 @@ class Runner:
             )
         if call == "attend_caches":
             queries = {self.named(id): make_tensor(one) for id, one in tensors.items()}
-            found = client.attend_caches(*place, queries, **query)
+            found = client.attend_caches(place[0], queries, **query)
             return {self.common(id, set()): one for id, one in found.items()}
         if call == "put_snapshot_content":
             content = bytearray(client.get_snapshot_content(self.named(step["content_of"])))
             if "spoil" in step:
                 content[step["spoil"]] ^= 0xFF
-            return client.put_snapshot_content(*place, content)
+            return client.put_snapshot_content(place[0], content)
         if call == "put_trace":
-            return client.put_trace(*place, (self.root / step["file"]).read_bytes())
+            return client.put_trace(place[0], (self.root / step["file"]).read_bytes())
         if call == "post_jobs":
             return client.post_jobs(self.named(step["body"]), idempotency_key=self.named(step["key"]))
         if call == "watch_job":
-            events = [event for event in client.watch_job(*place) if event.kind != "progress"]
+            events = [event for event in client.watch_job(place[0]) if event.kind != "progress"]
             rows = [event.data for event in events if event.kind == "row"]
             return {"kinds": [event.kind for event in events], "rows": rows, "done": events[-1].data}
         if "body" in step:
