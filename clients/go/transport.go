@@ -45,6 +45,12 @@ func (r *Reply) media() string {
 	return strings.TrimSpace(strings.Split(r.Header.Get("Content-Type"), ";")[0])
 }
 
+func (r *Reply) isAnswer() bool {
+	// /readyz says with 503 what it says with 200.
+	good := r.Status < 300 || r.Status == http.StatusNotModified || r.media() == jsonMedia
+	return good && r.media() != problemMedia
+}
+
 // Do sends a request, again where that is safe. Refusals are errors.
 func (c *Client) Do(ctx context.Context, request Request) (*Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -56,8 +62,7 @@ func (c *Client) Do(ctx context.Context, request Request) (*Reply, error) {
 		if err != nil {
 			again = ctx.Err() == nil && (request.Safe || neverSent(err))
 		} else {
-			media := reply.media()
-			if media != problemMedia && (reply.Status < 400 || media == jsonMedia) {
+			if reply.isAnswer() {
 				return reply, nil
 			}
 			err = problemOf(reply)

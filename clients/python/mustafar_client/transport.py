@@ -51,6 +51,11 @@ class Reply:
     def media(self) -> str:
         return self.headers.get("Content-Type", "").split(";")[0].strip()
 
+    def is_answer(self) -> bool:
+        """/readyz says with 503 what it says with 200."""
+        good = self.status < 300 or self.status == 304 or self.media == JSON
+        return good and self.media != PROBLEM
+
     def document(self) -> Any:
         try:
             return json.loads(self.body)
@@ -127,7 +132,7 @@ class Transport:
             failure: ClientError
             try:
                 reply = self._once(method, target, body, headers or {}, limit)
-                if reply.media != PROBLEM and (reply.status < 400 or reply.media == JSON):
+                if reply.is_answer():
                     return reply
                 failure = problem_of(reply)
                 again = reply.status == 503

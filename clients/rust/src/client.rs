@@ -141,12 +141,17 @@ impl Client {
             sent,
             source,
         };
+        let target = format!("{}{}", self.base, call.target());
+        let mut texts =
+            call.headers.iter().flat_map(|(name, value)| [name, value]).chain(&self.token).chain([&target]);
+        if texts.any(|text| text.contains(char::is_control)) || target.contains(' ') {
+            return Err(Error::Argument("a line break or blank where HTTP has none".to_string()));
+        }
         let mut connection = match self.take() {
             Some(connection) => connection,
             None => self.address.connect(limit).map_err(|error| lost(false, error))?,
         };
         connection.set_limit(limit);
-        let target = format!("{}{}", self.base, call.target());
         let head = connection.ask(self.address.host(), &target, self.token.as_deref(), call);
         head.map(|head| (connection, head)).map_err(|error| lost(true, error))
     }
@@ -201,7 +206,9 @@ impl Retry {
 }
 
 pub(crate) fn is_answer(reply: &Reply) -> bool {
-    reply.media() != PROBLEM && (reply.status < 400 || reply.media() == "application/json")
+    // /readyz says with 503 what it says with 200.
+    let good = reply.status < 300 || reply.status == 304 || reply.media() == "application/json";
+    good && reply.media() != PROBLEM
 }
 
 /// The error for a reply that is none of success.

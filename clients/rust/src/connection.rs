@@ -169,9 +169,6 @@ impl Connection {
         if !call.body.is_empty() || matches!(call.method.as_str(), "POST" | "PUT" | "PATCH") {
             head.push_str(&format!("Content-Length: {}\r\n", call.body.len()));
         }
-        if head.bytes().filter(|byte| *byte == b'\n').count() != head.matches("\r\n").count() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a line break in the head of a request"));
-        }
         head.push_str("\r\n");
         let stream = self.reader.get_mut();
         let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&call.body));

@@ -46,7 +46,7 @@ declare module "node:assert/strict" {
   const assert: {
     equal(actual: unknown, expected: unknown, message?: string): void;
     deepEqual(actual: unknown, expected: unknown, message?: string): void;
-    ok(value: unknown, message?: string): void;
+    ok(value: unknown, message?: string): asserts value;
     throws(body: () => unknown, expected?: unknown): void;
     rejects(body: Promise<unknown> | (() => Promise<unknown>), expected?: unknown): Promise<void>;
   };

@@ -172,9 +172,10 @@ export function document(reply: Reply): unknown {
   }
 }
 
-export function isAnswer(reply: { status: number; headers: Headers }): boolean {
+function isAnswer(reply: Reply): boolean {
   const media = mediaOf(reply.headers);
-  return media !== problemMedia && (reply.status < 400 || media === json);
+  // /readyz says with 503 what it says with 200.
+  return media !== problemMedia && (reply.status < 300 || reply.status === 304 || media === json);
 }
 
 /** The error for a reply that is none of success. */
