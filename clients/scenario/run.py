@@ -139,9 +139,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--mustafard", required=True)
     parser.add_argument("--update", action="store_true", help="believe the first runner")
-    parser.add_argument("runner", nargs="+", help="NAME=COMMAND")
+    parser.add_argument("runner", nargs="+", help="NAME=COMMAND, or NAME=skip WHY")
     options = parser.parse_args()
     runners = dict(one.split("=", 1) for one in options.runner)
+    for name in [name for name, command in runners.items() if command.startswith("skip ")]:
+        print(f"{name}: skipped: {runners.pop(name).removeprefix('skip ')}")
     scenario = json.loads(SCENARIO.read_text())
     steps = served(options.mustafard, scenario["steps"])
     folder = Path(tempfile.mkdtemp(prefix="mustafar-scenario-", dir=os.environ.get("TMPDIR")))

@@ -15,7 +15,7 @@ function answers(...all: Array<Response | Error>): typeof fetch {
 }
 
 test("no server is lost, and soon", async () => {
-  const client = new Client({ url: "http://127.0.0.1:9", retry: { attempts: 3, firstWait: 1 } });
+  const client = new Client({ unix: "/nonexistent/socket", retry: { attempts: 3, firstWait: 1 } });
   await assert.rejects(client.getVersion(), (error: unknown) => error instanceof ConnectionLost && !error.sent);
 });
 
