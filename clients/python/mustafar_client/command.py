@@ -100,14 +100,22 @@ def follow(client: Client, options: argparse.Namespace, id: str) -> int:
     """Shows a job until it has ended. Ctrl-C ends the watching, not the job."""
     progress = Progress(sys.stderr)
     job: Job | None = None
+    waiting: dict[tuple[str, ...], str] = {}  # rows that come once more, with their times
     try:
+        timing = client.get_job(id)["request"].get("timing", True)
         for event in client.watch_job(id):
             if event.kind == "progress":
                 progress.show(event.data)
             elif event.kind == "row":
-                progress.line(row_line(event.data["row"]))
+                row = event.data["row"]
+                key = tuple(str(row.get(name)) for name in ("trace", "recipe", "threads"))
+                waiting[key] = row_line(row)
+                if not timing or row.get("attend_ns_per_token") is not None:
+                    progress.line(waiting.pop(key))
             elif event.kind == "done":
                 job = cast("Job", event.data)
+        for line in waiting.values():
+            progress.line(line)
     except KeyboardInterrupt:
         progress.end()
         at = where(options)
