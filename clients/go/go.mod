@@ -1,0 +1,3 @@
+module mustafarclient
+
+go 1.19
