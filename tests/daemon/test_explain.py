@@ -12,10 +12,10 @@ GEOMETRY = {"layers": 2, "q_heads": 4, "kv_heads": 2, "head_dim": 64}
 
 
 def test_a_recipe_is_explained(service: Service) -> None:
-    reply = service.ask("POST", "/v1/recipes", {"recipe": "k32i4/v64i2/w16/s4"}).json
+    reply = service.ask("POST", "/v1/explain", {"recipe": "k32i4/v64i2/w16/s4"}).json
     assert set(reply) == {"name", "digest", "canonical"}
     body = {"recipe": "k32i4/v64i2/w16/s4", "geometry": GEOMETRY, "layer": 1, "kv_head": 1}
-    explained = service.ask("POST", "/v1/recipes", body).json
+    explained = service.ask("POST", "/v1/explain", body).json
     assert explained["digest"] == reply["digest"] and explained["canonical"] == reply["canonical"]
     head = explained["head"]
     assert (head["layer"], head["kv_head"]) == (1, 1)
@@ -31,7 +31,7 @@ def test_a_recipe_is_explained(service: Service) -> None:
         ({**body, "geometry": {**GEOMETRY, "head_dim": 16}}, "unsupported"),
         ({"recipe": "lean", "layer": 1}, "bad-body"),  # without a geometry
     ):
-        refused = service.ask("POST", "/v1/recipes", wrong)
+        refused = service.ask("POST", "/v1/explain", wrong)
         assert (refused.status, refused.problem) == (422, problem)
 
 
@@ -55,7 +55,7 @@ def test_attend_gives_weights_and_what_was_dropped(service: Service) -> None:
         service.attend("blocks", q, queries, extra=asked).body,
         queries * 4 * 64, queries * 4, queries * 4 * 310, queries * 4)  # fmt: skip
     assert all(0 <= one <= 0.25 for one in dropped) and any(dropped)
-    assert max(abs(a - b) for a, b in zip(out, blocks(plain, len(out))[0])) <= 0.26
+    assert max(abs(a - b) for a, b in zip(out, blocks(plain, len(out))[0], strict=True)) <= 0.26
     for i in range(queries * 4):
         row = weights[i * 310 : (i + 1) * 310]
         seen = tokens - queries + 1 + i // 4  # the queries are the last tokens
@@ -64,7 +64,7 @@ def test_attend_gives_weights_and_what_was_dropped(service: Service) -> None:
     sinks = struct.pack("<4f", *[2.0] * 4)
     with_sinks = service.attend("blocks", q + sinks, queries, extra="&scale=2&lse=true&weights=300&sinks=true")
     _, more, less = blocks(with_sinks.body, queries * 4 * 64, queries * 4, queries * 4 * 300)
-    for i, (a, b) in enumerate(zip(lse, more)):
+    for i, (a, b) in enumerate(zip(lse, more, strict=True)):
         assert abs(b - math.log(math.exp(a) + math.exp(2.0))) < 1e-4
         assert abs(sum(less[i * 300 : (i + 1) * 300]) - math.exp(a - b)) < 1e-4
 

@@ -67,7 +67,7 @@ def form_merge(wire: Wire, case: JsonObject, step: JsonObject) -> None:
 
 
 def form_side(wire: Wire, case: JsonObject, step: JsonObject) -> None:
-    wire.need("what a recipe means", "post", "/v1/recipes", "geometry", "kv_head")
+    wire.need("what a recipe means", "post", "/v1/explain", "geometry", "kv_head")
 
 
 form_window = form_side

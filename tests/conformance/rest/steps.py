@@ -305,14 +305,14 @@ class Case:
         self.equal(step, got, *(key for key in step if key not in ("op", "cache", "status")))
 
     def do_recipe(self, step: Step) -> None:
-        got = self.wire.json("POST", "/v1/recipes", f'{{"recipe": {self.recipe(step)}}}')
+        got = self.wire.json("POST", "/v1/explain", f'{{"recipe": {self.recipe(step)}}}')
         if "canonical" in step and got["canonical"] != step["canonical"]:
             raise CaseError(f"canonical text is {got['canonical']}")
 
     def explain(self, step: Step) -> Step:
         ask = {"geometry": self.shape(step), "layer": step["layer"], "kv_head": step["head"]}
         body = f'{json.dumps(ask)[:-1]}, "recipe": {self.recipe(step)}}}'
-        head: Step = self.wire.json("POST", "/v1/recipes", body)["head"]
+        head: Step = self.wire.json("POST", "/v1/explain", body)["head"]
         return head
 
     def do_side(self, step: Step) -> None:
