@@ -18,14 +18,31 @@ constexpr int guard_statuses[] = {400, 401, 403, 405, 408, 411, 413, 414,
 
 Json reference(const std::string& name) { return {{"$ref", "#/components/schemas/" + name}}; }
 
+// What handlers take of a query parameter, where that is less than its type; a name means the same everywhere.
+Json parameter_schema(const QueryParameter& one) {
+    static const Json narrower = Json::parse(R"({
+"dtype": {"enum": ["f16", "bf16", "f32"]}, "out_dtype": {"enum": ["f16", "bf16", "f32"]},
+"per": {"enum": ["cache", "layer", "head"]}, "side": {"enum": ["k", "v"]},
+"limit": {"minimum": 1, "maximum": 256}, "after": {"pattern": "^([a-z0-9][a-z0-9_-]{0,63})?$"},
+"tokens": {"minimum": 1, "maximum": 16777216}, "q_tokens": {"minimum": 1, "maximum": 16777216},
+"weights": {"minimum": 1, "maximum": 16777216}, "expect": {"minimum": 0, "maximum": 2147483647},
+"sliding_window": {"minimum": 1, "maximum": 2147483647}, "q_position": {"minimum": 0, "maximum": 1099511627776},
+"kv_head": {"minimum": 0}, "from": {"minimum": 0}, "to": {"minimum": 0},
+"scale": {"minimum": -1000000, "maximum": 1000000}, "softcap": {"minimum": 0, "maximum": 1000000},
+"drop_mass": {"minimum": 0, "maximum": 1}})");
+    Json schema = {{"type", one.type}};
+    if (narrower.contains(one.name)) { schema.update(narrower[one.name]); }
+    return schema;
+}
+
 Json parameters_of(const Route& route) {
     Json list = Json::array();
     std::string_view path = route.path;
     for (std::size_t at = path.find('{'); at != path.npos; at = path.find('{')) {
         const std::size_t end = path.find('}');
         const std::string name(path.substr(at + 1, end - at - 1));
-        list.push_back(
-            {{"name", name}, {"in", "path"}, {"required", true}, {"schema", reference("id")}});
+        const Json schema = name == "layer" ? reference("number") : reference("id");
+        list.push_back({{"name", name}, {"in", "path"}, {"required", true}, {"schema", schema}});
         path.remove_prefix(end + 1);
     }
     for (const QueryParameter& one : route.query) {
@@ -33,7 +50,7 @@ Json parameters_of(const Route& route) {
                         {"in", "query"},
                         {"required", one.required},
                         {"description", one.text},
-                        {"schema", {{"type", one.type}}}});
+                        {"schema", parameter_schema(one)}});
     }
     return list;
 }
@@ -48,6 +65,8 @@ Json content_of(const std::string& name) {
 Json responses_of(const Route& route) {
     std::set<int> statuses(route.statuses.begin(), route.statuses.end());
     statuses.insert(std::begin(guard_statuses), std::end(guard_statuses));
+    // A segment that is no id: the path is that of no resource.
+    if (std::string_view(route.path).find('{') != std::string_view::npos) { statuses.insert(404); }
     Json responses = Json::object();
     for (const int status : statuses) {
         const char* text = status_text(status);

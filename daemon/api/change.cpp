@@ -105,7 +105,7 @@ Response evict_cache(Service& service, Request& request) {
         });
     }
     std::vector<std::int32_t> positions;
-    for (const Json& value : fields.array("positions", positions_max)) {
+    for (const Json& value : fields.array("positions", positions_max, 0)) {
         const std::string at = fields.pointer("positions") + "/" + std::to_string(positions.size());
         positions.push_back(static_cast<std::int32_t>(integer_of(value, at, 0, INT32_MAX)));
     }

@@ -19,6 +19,7 @@ Response post_plans(Service&, Request&);
 
 // recipes.cpp
 Response list_recipes(Service&, Request&);
+Response explain_recipe(Service&, Request&);
 Response get_recipe(Service&, Request&);
 Response put_recipe(Service&, Request&);
 Response delete_recipe(Service&, Request&);

@@ -81,6 +81,7 @@ Response post_plans(Service& service, Request& request) {
     Planner planner{read_geometry(fields.object("geometry")), MUSTAFAR_CACHE_OPTIONS_INIT};
     planner.options.max_tokens =
         static_cast<std::uint32_t>(fields.integer("max_tokens", 1, tokens_max, tokens_default));
+    planner.options.flags = fields.boolean("auto", true) ? MUSTAFAR_CACHE_AUTO : 0;
     const auto lengths = read_lengths(fields, planner.options.max_tokens);
     const Json& recipes = fields.array("recipes", recipes_max);
     const std::string pointer = fields.pointer("recipes");

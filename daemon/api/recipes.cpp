@@ -18,6 +18,42 @@ Problem no_recipe(const std::string& name) {
     return Problem(ProblemType::not_found, "there is no recipe " + name, {{"recipe", name}});
 }
 
+Json explain_side(const mustafar_recipe* recipe, const mustafar_geometry& geometry,
+                  std::uint32_t layer, std::uint32_t head, std::uint32_t side) {
+    // In the order of MUSTAFAR_ENCODING_... (from 1) and MUSTAFAR_PRUNE_... (from 1).
+    constexpr const char* encodings[] = {"exact", "ragged", "grouped", "channel"};
+    constexpr const char* methods[] = {"none",         "token_topk", "n_m", "channels",
+                                       "channel_topk", "threshold",  "mask"};
+    auto info = sized<mustafar_side_info>();
+    call(mustafar_recipe_side, recipe, &geometry, layer, head, side, &info);
+    return {{"head_dim", info.head_dim},
+            {"keep", info.keep},
+            {"bits", info.bits},
+            {"encoding", encodings[info.encoding - 1]},
+            {"method", methods[info.method - 1]},
+            {"group", info.group},
+            {"centred", info.centred != 0},
+            {"row_bytes", info.row_bytes},
+            {"page_bytes", info.page_bytes}};
+}
+
+Json explain_head(const mustafar_recipe* recipe, const mustafar_geometry& geometry,
+                  std::uint32_t layer, std::uint32_t head) {
+    std::uint32_t recent = 0;
+    std::uint32_t sink = 0;
+    std::uint32_t step = 0;
+    std::uint32_t budget = 0;
+    call(mustafar_recipe_window, recipe, &geometry, layer, head, &recent, &sink, &step, &budget);
+    const auto side = [&](std::uint32_t which) {
+        return explain_side(recipe, geometry, layer, head, which);
+    };
+    return {{"layer", layer},
+            {"kv_head", head},
+            {"window", {{"recent", recent}, {"sink", sink}, {"step", step}, {"budget", budget}}},
+            {"k", side(MUSTAFAR_SIDE_K)},
+            {"v", side(MUSTAFAR_SIDE_V)}};
+}
+
 } // namespace
 
 Response list_recipes(Service& service, Request&) {
@@ -34,6 +70,23 @@ Response list_recipes(Service& service, Request&) {
         list.push_back({{"name", name}, {"builtin", false}, {"digest", recipe.digest}});
     }
     return json_response({{"recipes", std::move(list)}});
+}
+
+Response explain_recipe(Service& service, Request& request) {
+    const Json body = parse_body(request);
+    JsonFields fields(body);
+    const Recipe recipe = read_recipe(service, fields.any("recipe"), fields.pointer("recipe"));
+    Json document = {{"name", recipe_name(recipe.get())},
+                     {"digest", mustafar_recipe_digest(recipe.get())},
+                     {"canonical", mustafar_recipe_json(recipe.get())}};
+    if (fields.has("geometry")) {
+        const mustafar_geometry geometry = read_geometry(fields.object("geometry"));
+        const auto layer = static_cast<std::uint32_t>(fields.integer("layer", 0, INT32_MAX, 0));
+        const auto head = static_cast<std::uint32_t>(fields.integer("kv_head", 0, INT32_MAX, 0));
+        document["head"] = explain_head(recipe.get(), geometry, layer, head);
+    }
+    fields.finish();
+    return json_response(document);
 }
 
 Response get_recipe(Service& service, Request& request) {

@@ -125,6 +125,9 @@ struct AttendQuery {
     mustafar_dtype out_dtype;
     std::uint32_t tokens;
     bool lse;
+    bool dropped;
+    bool sinks;
+    std::uint32_t weights; // columns; 0 = not asked for
     mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
 };
 
@@ -136,8 +139,12 @@ AttendQuery read_attend(const Request& request) {
     query.tokens =
         static_cast<std::uint32_t>(parameters.required_integer("q_tokens", 1, tokens_max));
     query.lse = parameters.boolean("lse");
+    query.dropped = parameters.boolean("dropped");
+    query.sinks = parameters.boolean("sinks");
+    query.weights =
+        static_cast<std::uint32_t>(parameters.integer("weights", 1, tokens_max).value_or(0));
     query.options = MUSTAFAR_ATTEND_OPTIONS_INIT;
-    query.options.scale = static_cast<float>(parameters.number("scale", 0, 1e6).value_or(0));
+    query.options.scale = static_cast<float>(parameters.number("scale", -1e6, 1e6).value_or(0));
     query.options.softcap = static_cast<float>(parameters.number("softcap", 0, 1e6).value_or(0));
     query.options.drop_mass = static_cast<float>(parameters.number("drop_mass", 0, 1).value_or(0));
     query.options.sliding_window =
@@ -162,6 +169,50 @@ Staging reserve_reply(Service& service, std::uint64_t bytes) {
     return out;
 }
 
+// The blocks of an answer, one behind the other: out, then those of f32 that were asked for.
+struct AttendReply {
+    std::uint64_t out_bytes = 0;
+    std::uint64_t lse_at = 0;
+    std::uint64_t weights_at = 0;
+    std::uint64_t dropped_at = 0;
+    std::uint64_t bytes = 0;
+
+    AttendReply(const AttendQuery& query, const mustafar_geometry& g) {
+        const std::uint64_t vectors = std::uint64_t{query.tokens} * g.q_heads;
+        out_bytes = vectors * g.head_dim_v * dtype_bytes(query.out_dtype);
+        // Offsets of f32 are multiples of 4: head_dim_v is one of 8.
+        lse_at = out_bytes;
+        weights_at = lse_at + (query.lse ? vectors * sizeof(float) : 0);
+        dropped_at = weights_at + vectors * query.weights * sizeof(float);
+        bytes = dropped_at + (query.dropped ? vectors * sizeof(float) : 0);
+    }
+};
+
+// One call on one cache, which is locked and holds rows.
+void attend_once(const mustafar_cache* cache, const mustafar_geometry& g, std::uint32_t layer,
+                 const AttendQuery& query, const char* body, const char* reply) {
+    const AttendReply at(query, g);
+    const std::int64_t tokens = query.tokens;
+    const std::int64_t heads = g.q_heads;
+    const std::uint64_t q_bytes =
+        std::uint64_t{query.tokens} * g.q_heads * g.head_dim_k * dtype_bytes(query.dtype);
+    const auto q = queries_view(body, query.dtype, query.tokens, g.q_heads, g.head_dim_k);
+    const auto out = queries_view(reply, query.out_dtype, query.tokens, g.q_heads, g.head_dim_v);
+    const auto per_query = [&](std::uint64_t offset) {
+        return experiment::tensor(reply + offset, MUSTAFAR_F32, {1, tokens, heads},
+                                  {tokens * heads, heads, 1});
+    };
+    const auto lse = per_query(at.lse_at);
+    const auto dropped = per_query(at.dropped_at);
+    const auto weights =
+        queries_view(reply + at.weights_at, MUSTAFAR_F32, query.tokens, g.q_heads, query.weights);
+    const auto sinks = experiment::tensor(body + q_bytes, MUSTAFAR_F32, {heads}, {1});
+    const mustafar_tensor* none = nullptr;
+    call(mustafar_attend, &cache, std::size_t{1}, layer, &q, query.sinks ? &sinks : none,
+         &query.options, &out, query.lse ? &lse : none, query.weights > 0 ? &weights : none,
+         query.dropped ? &dropped : none);
+}
+
 } // namespace
 
 Response attend_rows(Service& service, Request& request) {
@@ -170,18 +221,9 @@ Response attend_rows(Service& service, Request& request) {
     const mustafar_geometry& g = entry->shape.geometry;
     const std::uint32_t layer = path_index(request, 1, g.layers);
     const std::uint64_t vectors = std::uint64_t{query.tokens} * g.q_heads;
-    check_size(request, vectors * g.head_dim_k * dtype_bytes(query.dtype));
-    const std::uint64_t out_bytes = vectors * g.head_dim_v * dtype_bytes(query.out_dtype);
-    const std::uint64_t lse_bytes = query.lse ? vectors * sizeof(float) : 0;
-    Staging reply = reserve_reply(service, out_bytes + lse_bytes);
-
-    const auto q =
-        queries_view(request.body.data(), query.dtype, query.tokens, g.q_heads, g.head_dim_k);
-    const auto out =
-        queries_view(reply.data(), query.out_dtype, query.tokens, g.q_heads, g.head_dim_v);
-    auto lse = queries_view(reply.data() + out_bytes, MUSTAFAR_F32, query.tokens, g.q_heads, 1);
-    lse.ndim = 3;
-    const mustafar_tensor* none = nullptr;
+    check_size(request, vectors * g.head_dim_k * dtype_bytes(query.dtype) +
+                            (query.sinks ? g.q_heads * sizeof(float) : 0));
+    Staging reply = reserve_reply(service, AttendReply(query, g).bytes);
 
     Response response;
     Clock::duration waited{};
@@ -194,9 +236,7 @@ Response attend_rows(Service& service, Request& request) {
             throw Problem(ProblemType::bad_state, "layer " + std::to_string(layer) + " is empty",
                           {{"cache", request.path[0]}, {"layer", layer}});
         }
-        const mustafar_cache* cache = entry->cache();
-        call(mustafar_attend, &cache, std::size_t{1}, layer, &q, none, &query.options, &out,
-             query.lse ? &lse : none, none, none);
+        attend_once(entry->cache(), g, layer, query, request.body.data(), reply.data());
         waited = start - asked;
         computed = Clock::now() - start;
         response.fields.push_back({"ETag", entry->etag()});

@@ -91,12 +91,13 @@ std::string JsonFields::id(const char* name) {
 
 const Json& JsonFields::any(const char* name) { return get(name); }
 
-const Json& JsonFields::array(const char* name, std::size_t count_max) {
+const Json& JsonFields::array(const char* name, std::size_t count_max, std::size_t count_min) {
     const Json& value = get(name);
     if (!value.is_array()) { throw bad_body(pointer(name), "type", "an array is expected"); }
-    if (value.empty() || value.size() > count_max) {
+    if (value.size() < count_min || value.size() > count_max) {
         throw bad_body(pointer(name), "range",
-                       "1 to " + std::to_string(count_max) + " elements are expected");
+                       std::to_string(count_min) + " to " + std::to_string(count_max) +
+                           " elements are expected");
     }
     return value;
 }

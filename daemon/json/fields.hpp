@@ -28,7 +28,7 @@ class JsonFields {
     std::string text(const char* name, std::size_t bytes_max, const std::string& otherwise);
     std::string id(const char* name); // [a-z0-9][a-z0-9_-]{0,63}
     const Json& any(const char* name);
-    const Json& array(const char* name, std::size_t count_max);
+    const Json& array(const char* name, std::size_t count_max, std::size_t count_min = 1);
     JsonFields object(const char* name);
     // One of `words`; `otherwise` (or nullptr: required) where it is not there. Returns its index.
     std::size_t word(const char* name, std::initializer_list<const char*> words,
