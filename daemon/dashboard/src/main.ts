@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The frame around the views: navigation, the state of the link, colours, and the question for a token.
-import { json, onLink, onTokenNeeded, poll, setToken, token } from './api.ts';
+import { json, onLink, onTokenNeeded, poll, Refused, setToken, token } from './api.ts';
 import { fill, h } from './dom.ts';
 import { readPlace } from './place.ts';
 import { Scene } from './scene.ts';
@@ -22,6 +22,7 @@ const main = find('main');
 const link = find('link');
 const tools = find('tools');
 let scene: Scene | null = null;
+let unopened: Scene | null = null; // a view that waits for the service to come back
 
 function viewOf(path: string[]): [View, string] {
   const [first, second] = path;
@@ -51,7 +52,9 @@ async function show(): Promise<void> {
       main.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
     }
   } catch (error) {
-    if (!mine.signal.aborted) mine.fault(error);
+    if (mine.signal.aborted) return;
+    if (!(error instanceof Refused) || error.status === 503) unopened = mine;
+    mine.fault(error);
   }
 }
 
@@ -96,6 +99,10 @@ link.textContent = words.live;
 onLink((state) => {
   link.textContent = words[state];
   link.className = state;
+  if (state === 'live' && unopened && unopened === scene) {
+    unopened = null;
+    void show();
+  }
 });
 onTokenNeeded(askForToken);
 tell();

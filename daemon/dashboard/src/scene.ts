@@ -49,6 +49,7 @@ export class Scene {
     if (this.signal.aborted) return;
     if (error === null) return fill(this.trouble);
     if (error instanceof TypeError && !navigatorFault(error)) throw error;
+    if (!this.trouble.isConnected) this.open(error instanceof Refused && error.status === 404 ? 'There is no such thing' : 'No answer yet');
     fill(this.trouble, complaint(error));
   }
 
