@@ -20,6 +20,13 @@ export function short(value: number | null | undefined): string {
   return value.toPrecision(3);
 }
 
+// A number beside an axis: no more digits than it has.
+export function tick(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 10_000 && size < 1e9) return count(value);
+  return String(Number(value.toPrecision(3)));
+}
+
 function scaled(value: number, step: number, units: readonly string[]): string {
   let index = 0;
   let size = Math.abs(value);

@@ -14,6 +14,7 @@ export interface HeatOptions {
   tickX: (column: number) => string;
   tickY: (row: number) => string;
   say: (row: number, column: number) => string[];
+  text?: (row: number, column: number) => string; // in the cell, where there is room
   open?: (row: number, column: number) => void;
   mark?: (ctx: CanvasRenderingContext2D, frame: { x: number; y: number; width: number; height: number }) => void;
   name: string;
@@ -35,6 +36,9 @@ export function ramp(color: string): (t: number) => Rgb {
   const end = mix(hue, rgb(css('--heat-1')), 0.45);
   return (t) => (t < 0.65 ? mix(paper, hue, t / 0.65) : mix(hue, end, (t - 0.65) / 0.35));
 }
+
+// The power of two that is not below `least`: 0, 16, 32 are better ticks than 0, 7, 14.
+const power = (least: number) => 2 ** Math.max(0, Math.ceil(Math.log2(least)));
 
 const bottom = 38;
 
@@ -84,6 +88,7 @@ export function heat(options: HeatOptions): { element: HTMLElement; canvas: () =
     ctx.imageSmoothingEnabled = false;
     ctx.drawImage(small, frame.x, frame.y, frame.width, frame.height);
     gaps(ctx);
+    if (options.text) texts(ctx, steps);
     options.mark?.(ctx, frame);
     ticks(ctx);
     if (cell) {
@@ -100,8 +105,27 @@ export function heat(options: HeatOptions): { element: HTMLElement; canvas: () =
     ctx.fillStyle = css('--card');
     const w = frame.width / columns;
     const t = frame.height / rows;
-    if (w >= 7) for (let i = 1; i < columns; i += 1) ctx.fillRect(frame.x + i * w - 0.5, frame.y, 1, frame.height);
-    if (t >= 7) for (let i = 1; i < rows; i += 1) ctx.fillRect(frame.x, frame.y + i * t - 0.5, frame.width, 1);
+    if (w < 7 || t < 7) return;
+    for (let i = 1; i < columns; i += 1) ctx.fillRect(frame.x + i * w - 0.5, frame.y, 1, frame.height);
+    for (let i = 1; i < rows; i += 1) ctx.fillRect(frame.x, frame.y + i * t - 0.5, frame.width, 1);
+  }
+
+  function texts(ctx: CanvasRenderingContext2D, steps: Rgb[]): void {
+    const w = frame.width / columns;
+    const t = frame.height / rows;
+    if (w < 46 || t < 17) return;
+    ctx.font = font.replace('12px', '11px');
+    ctx.textAlign = 'center';
+    ctx.textBaseline = 'middle';
+    for (let row = 0; row < rows; row += 1) {
+      for (let column = 0; column < columns; column += 1) {
+        const value = options.value(row, column);
+        if (value === null) continue;
+        const [r, g, b] = steps[Math.max(0, Math.min(255, Math.round(value * 255)))]!;
+        ctx.fillStyle = 0.299 * r + 0.587 * g + 0.114 * b > 138 ? '#101418' : '#ffffff';
+        ctx.fillText(options.text!(row, column), frame.x + (column + 0.5) * w, frame.y + (row + 0.5) * t + 0.5);
+      }
+    }
   }
 
   function ticks(ctx: CanvasRenderingContext2D): void {
@@ -109,13 +133,13 @@ export function heat(options: HeatOptions): { element: HTMLElement; canvas: () =
     ctx.fillStyle = css('--soft');
     ctx.textBaseline = 'middle';
     ctx.textAlign = 'right';
-    const stepY = Math.max(1, Math.ceil((rows * 16) / frame.height));
+    const stepY = power((rows * 16) / frame.height);
     for (let row = 0; row < rows; row += stepY) {
       ctx.fillText(options.tickY(row), frame.x - 6, frame.y + ((row + 0.5) * frame.height) / rows);
     }
     ctx.textAlign = 'center';
     ctx.textBaseline = 'top';
-    const stepX = Math.max(1, Math.ceil((columns * 44) / frame.width));
+    const stepX = power((columns * 46) / frame.width);
     for (let column = 0; column < columns; column += stepX) {
       ctx.fillText(options.tickX(column), frame.x + ((column + 0.5) * frame.width) / columns, frame.y + frame.height + 5);
     }
@@ -184,6 +208,6 @@ export function heat(options: HeatOptions): { element: HTMLElement; canvas: () =
 }
 
 // The scale beside a heat map; style.css has its colours.
-export function scaleBar(hue: 'k' | 'v' | 'accent', low: string, high: string): HTMLElement {
+export function scaleBar(hue: 'k' | 'v' | 'e', low: string, high: string): HTMLElement {
   return h('span', { class: 'scale' }, low, h('span', { class: `ramp ${hue}` }), high);
 }

@@ -39,11 +39,13 @@ export function lines(all: Line[], options: LinesOptions): Chart {
       alpha: faded ? 0.18 : 1,
       points: { show: !options.time, size: 6, fill: color, stroke: color },
     });
-    bands.push({ series: [first, first + 1], fill: () => tint(css(line.look.color), faded ? 0.03 : 0.16) });
+    bands.push({ series: [first, first + 1], fill: () => tint(css(line.look.color), faded ? 0.02 : options.focus ? 0.24 : 0.11) });
   }
   const lastX = xs[xs.length - 1] ?? 1;
   const firstX = xs[0] ?? 0;
-  const high = Math.max(1e-12, ...all.flatMap((line) => line.points.map((point) => point.high ?? point.y)));
+  // Medians decide the scale: a few slow samples may not press all lines to the ground. Hints have the whole range.
+  const middle = Math.max(1e-12, ...all.flatMap((line) => line.points.map((point) => point.y)));
+  const high = Math.min(1.6 * middle, Math.max(middle, ...all.flatMap((line) => line.points.map((point) => point.high ?? 0))));
   const narrow = (width: number) => width < 560;
   let names = true;
   return chart(

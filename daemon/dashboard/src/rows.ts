@@ -4,7 +4,7 @@ import { looks } from './chart.ts';
 import type { Call } from './api.ts';
 import { fill, foreign, h, type Column } from './dom.ts';
 import { figure, type Figure } from './figure.ts';
-import { bytes, count, nanoseconds, percent, short } from './format.ts';
+import { count, nanoseconds, percent, short, tick } from './format.ts';
 import { lines, type Line } from './lines.ts';
 import { scatter, type Dot } from './scatter.ts';
 import type { Scene } from './scene.ts';
@@ -20,9 +20,9 @@ export const errors = {
 export type ErrorName = keyof typeof errors;
 
 export const sizes = {
-  bytes_per_token: { name: 'bytes per token', show: bytes },
-  body_ratio_to_dense_f16: { name: 'rows, share of f16', show: percent },
-  ratio_to_dense_f16: { name: 'whole cache, share of f16', show: percent },
+  bytes_per_token: { name: 'bytes per token', show: (value: number | null) => `${count(value)} B`, tick: count },
+  body_ratio_to_dense_f16: { name: 'rows, share of f16', show: percent, tick: (value: number) => `${tick(value * 100)} %` },
+  ratio_to_dense_f16: { name: 'whole cache, share of f16', show: percent, tick: (value: number) => `${tick(value * 100)} %` },
 } as const;
 export type SizeName = keyof typeof sizes;
 
@@ -91,7 +91,7 @@ export function pareto(scene: Scene, call: Call, name: string, rows: () => reado
     caption: 'Down and left is better. Filled: no other recipe has less error in as few bytes; grey: another one beats it in both. '
       + 'A line reaches up to the worst layer; errors below the axis stand on it. Errors do not rank recipes end to end (docs/experiments.md, section 5).' }));
   const draw = (list: readonly Row[]) => one.set(scatter(dots(list, size(), error()), {
-    x: sizes[size()].name, y: errors[error()], showX: (value) => sizes[size()].show(value), showY: (value) => short(value) }));
+    x: sizes[size()].name, y: errors[error()], showX: (value) => sizes[size()].tick(value), showY: tick }));
   return { ...one, draw };
 }
 
@@ -129,7 +129,7 @@ export function times(scene: Scene, call: Call, name: string, rows: readonly Row
   const draw = () => {
     const focus = all.some((line) => line.name === scene.place.query['focus']) ? scene.place.query['focus']! : null;
     fill(legend, all.map((line) => {
-      const key = h('button', { type: 'button', class: 'key line', 'aria-pressed': String(line.name === focus), onclick: () => {
+      const key = h('button', { type: 'button', class: `key line${line.look.dash.length ? ' dash' : ''}`, 'aria-pressed': String(line.name === focus), onclick: () => {
         scene.note({ focus: line.name === focus ? null : line.name });
         draw();
       } }, foreign(line.name));

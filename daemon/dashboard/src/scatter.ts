@@ -10,7 +10,7 @@ export interface Dot {
   x: number;
   y: number;
   top?: number | null; // the end of its line
-  color?: string; // a custom property; the accent without it
+  color?: string; // a custom property; that of errors without it
   from?: { x: number; y: number }; // where the same recipe stood in another run
   lines: string[];
 }
@@ -70,7 +70,7 @@ function paint(u: uPlot, dots: Dot[], best: boolean[], clamp: (y: number) => num
   // The frontier as a staircase: what a given number of bytes can buy.
   const stairs = dots.filter((dot, index) => best[index] && !dot.from);
   if (stairs.length > 1 && !dots.some((dot) => dot.from)) {
-    ctx.strokeStyle = css('--accent');
+    ctx.strokeStyle = css('--e');
     ctx.globalAlpha = 0.35;
     ctx.lineWidth = 1.5 * ratio;
     ctx.beginPath();
@@ -87,7 +87,7 @@ function paint(u: uPlot, dots: Dot[], best: boolean[], clamp: (y: number) => num
   }
   dots.forEach((dot, index) => {
     const { x, y } = at(dot);
-    const color = css(best[index] ? dot.color ?? '--accent' : dot.from ? dot.color ?? '--base' : '--base');
+    const color = css(best[index] ? dot.color ?? '--e' : dot.from ? dot.color ?? '--base' : '--base');
     ctx.strokeStyle = color;
     ctx.lineWidth = 1.5 * ratio;
     if (dot.top && dot.top > dot.y) {

@@ -3,7 +3,7 @@
 import { ask, maybe, poll } from '../api.ts';
 import { empty, fill, foreign, h, table, tile, type Column } from '../dom.ts';
 import { figure } from '../figure.ts';
-import { clock, count, short } from '../format.ts';
+import { clock, count, short, tick } from '../format.ts';
 import { lines } from '../lines.ts';
 import type { Scene } from '../scene.ts';
 import type { Activity } from '../types.ts';
@@ -66,7 +66,7 @@ export async function activity(scene: Scene): Promise<void> {
       tile('In flight', count(now.in_flight), 'being answered'), tile('Queue', count(now.queue_depth), 'wait for a worker'), tile('Connections', count(now.connections), 'open'),
       tile('Refused', count(rejections), 'before a handler'), tile('Newest errors', count(now.recent_errors.length), '64 are kept'));
     const line = { name: 'requests', look: { color: '--accent', dash: [], base: false }, points: points.map((point) => ({ x: point.at, low: null, y: point.rate, high: null })) };
-    if (points.length > 1) chart.set(lines([line], { x: 'seconds', y: 'a second', showX: count, showY: short, time: true }));
+    if (points.length > 1) chart.set(lines([line], { x: 'seconds', y: 'a second', showX: count, showY: tick, time: true }));
     const shown = JSON.stringify([now.rejected, now.recent_errors]);
     if (shown === was) return;
     was = shown;

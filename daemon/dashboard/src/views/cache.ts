@@ -81,6 +81,7 @@ function heads(scene: Scene, id: string, density: Density, picture: HTMLElement)
         const head = density.layers[row]?.heads[column];
         return [`layer ${density.layers[row]?.layer}, head ${column}`, `${sides[side]} keeps ${percent(head?.[side])}`, `${count(head?.rows)} rows`];
       },
+      text: (row, column) => percent(density.layers[row]?.heads[column]?.[side]),
       open: (row, column) => void openHead(scene, id, picture, density.layers[row]!.layer, side, column, true),
     }));
     return one.element;
@@ -108,7 +109,7 @@ async function openHead(scene: Scene, id: string, place: HTMLElement, layer: num
       { name: 'Kept', show: (row) => percent(mean(map, row)) }],
     head: ['row', 'position', ...Array.from({ length: map.columns }, (_, column) => `channel_${column * map.bin_channels}`)],
     cells: (row) => [map.from + row * map.bin_tokens, map.positions[row], ...map.density.slice(row * map.columns, (row + 1) * map.columns)],
-    caption: `${map.bin_tokens > 1 || map.bin_channels > 1 ? `A cell is ${map.bin_tokens} tokens by ${map.bin_channels} channels. ` : ''}`
+    caption: `${map.bin_tokens > 1 || map.bin_channels > 1 ? `A cell is ${map.bin_tokens} ${map.bin_tokens === 1 ? 'token' : 'tokens'} by ${map.bin_channels} ${map.bin_channels === 1 ? 'channel' : 'channels'}. ` : ''}`
       + `Pages hold ${map.page_rows} rows. Rows ${count(map.from)} to ${count(map.to)} of the head.` }));
   const input = (name: string, value: number) => h('input', { type: 'text', inputmode: 'numeric', size: 8, name, value, 'aria-label': name });
   const fromInput = input('from', map.from);
@@ -131,7 +132,7 @@ async function openHead(scene: Scene, id: string, place: HTMLElement, layer: num
     mark: (ctx, frame) => edges(ctx, frame, map),
   }));
   fill(place, h('h2', null, 'Elements of one head'), h('div', { class: 'card' }, range), one.element);
-  place.scrollIntoView({ block: 'nearest' });
+  if (jump) place.scrollIntoView({ block: 'nearest' });
 }
 
 function mean(map: Bitmap, row: number): number {

@@ -3,7 +3,7 @@
 import { json, type Call } from '../api.ts';
 import { empty, facts, fill, foreign, h, table, type Column } from '../dom.ts';
 import { figure } from '../figure.ts';
-import { bytes, clock, count, nanoseconds, percent, short } from '../format.ts';
+import { clock, count, nanoseconds, percent, short, tick } from '../format.ts';
 import { dots, errors, sizes } from '../rows.ts';
 import { scatter } from '../scatter.ts';
 import type { Scene } from '../scene.ts';
@@ -30,14 +30,14 @@ export function verdict(a: Row, b: Row): string {
 const columns: Column<Pair>[] = [
   { name: 'Recipe', text: true, show: ({ a }) => foreign(a.recipe) },
   { name: 'Trace', text: true, show: ({ a }) => foreign(a.trace) },
-  { name: 'B / token', unit: 'A', show: ({ a }) => count(a.bytes_per_token) },
-  { name: 'B', show: ({ b }) => count(b.bytes_per_token) },
-  { name: 'Out error', unit: 'A', show: ({ a }) => short(a.out_error) },
-  { name: 'B', show: ({ b }) => short(b.out_error) },
-  { name: '', show: ({ a, b }) => times(ratio(a.out_error, b.out_error)) },
-  { name: 'Attend', unit: 'A', show: ({ a }) => nanoseconds(a.attend_ns_per_token) },
-  { name: 'B', show: ({ b }) => nanoseconds(b.attend_ns_per_token) },
-  { name: '', show: ({ a, b }) => times(ratio(a.attend_ns_per_token, b.attend_ns_per_token)) },
+  { name: 'Bytes, A', title: 'per token', show: ({ a }) => count(a.bytes_per_token) },
+  { name: 'Bytes, B', title: 'per token', show: ({ b }) => count(b.bytes_per_token) },
+  { name: 'Error, A', title: 'of the attention output', show: ({ a }) => short(a.out_error) },
+  { name: 'Error, B', title: 'of the attention output', show: ({ b }) => short(b.out_error) },
+  { name: 'B / A', show: ({ a, b }) => times(ratio(a.out_error, b.out_error)) },
+  { name: 'Attend, A', title: 'median at the longest length', show: ({ a }) => nanoseconds(a.attend_ns_per_token) },
+  { name: 'Attend, B', title: 'median at the longest length', show: ({ b }) => nanoseconds(b.attend_ns_per_token) },
+  { name: 'B / A', show: ({ a, b }) => times(ratio(a.attend_ns_per_token, b.attend_ns_per_token)) },
   { name: 'Time', text: true, title: 'whether the ranges p10..p90 lie apart', show: ({ a, b }) => {
     const word = verdict(a, b);
     return h('span', { class: word === 'slower' ? 'bad' : word === 'faster' ? 'good' : 'soft' }, word);
@@ -92,9 +92,9 @@ function show(scene: Scene, first: Result, second: Result): HTMLElement[] {
   const files = { call, rows: () => pairs, columns, head, cells };
   const moved = scene.keep(figure<Pair>({ ...files, name: `compare-${first.id}-${second.id}`, title: 'Error against bytes: from A (open) to B (filled)',
     caption: 'A line joins the two; a recipe that did not move is one dot.' }));
-  const to = dots(pairs.map((pair) => pair.b), 'bytes_per_token', 'out_error').map((dot, index) => ({ ...dot, top: null, color: '--accent',
+  const to = dots(pairs.map((pair) => pair.b), 'bytes_per_token', 'out_error').map((dot, index) => ({ ...dot, top: null, color: '--e',
     from: { x: pairs[index]!.a.bytes_per_token ?? NaN, y: pairs[index]!.a.out_error ?? NaN } }));
-  moved.set(scatter(to, { x: sizes.bytes_per_token.name, y: errors.out_error, showX: bytes, showY: short }));
+  moved.set(scatter(to, { x: sizes.bytes_per_token.name, y: errors.out_error, showX: count, showY: tick }));
   const differs = about(first).map(([name, value], index) => [name, value, about(second)[index]![1]] as const).filter(([, x, y]) => x !== y);
   return [
     h('div', { class: 'pair' }, moved.element, h('div', { class: 'card' }, h('h3', null, 'What differs'),

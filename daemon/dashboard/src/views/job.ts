@@ -20,8 +20,8 @@ export async function job(scene: Scene): Promise<void> {
   const id = scene.place.path[1]!;
   const path = `/v1/jobs/${encodeURIComponent(id)}`;
   let it = await json<Job>(path, scene.signal);
-  const rows = new Map<string, Row>(); // by result, trace, threads and recipe: a resumed stream may repeat some
-  const key = (result: string, row: Row) => JSON.stringify([result, row.trace, row.threads, row.recipe]);
+  const rows = new Map<string, Row>(); // a row comes again with its times, and where a stream is resumed
+  const key = (result: string, row: Row) => JSON.stringify([result, row.trace, row.recipe]);
   const cancel = h('button', { type: 'button', class: 'tool', onclick: () => void act(async () => {
     it = { ...it, ...((await (await ask({ method: 'POST', path: `${path}/cancel` }, scene.signal)).json()) as Job) };
     draw();
@@ -63,7 +63,7 @@ export async function job(scene: Scene): Promise<void> {
     cancel.hidden = over;
     remove.hidden = !over;
     again.setAttribute('href', formOf(it));
-    fill(open, it.results.map((result, index) => h('a', { class: 'primary', href: writePlace(['results', result]) }, it.results.length > 1 ? `Open result ${index + 1}` : 'Open result')));
+    fill(open, it.results.map((result, index) => h('a', { class: 'primary', href: writePlace(['results', result]) }, `${over ? 'Open result' : 'What there is so far'}${it.results.length > 1 ? ` ${index + 1}` : ''}`)));
     fill(note, it.error ? h('p', { class: 'note bad' }, it.error.detail) : null, endings[it.state] ? h('p', { class: 'note' }, endings[it.state]) : null,
       it.contended ? h('p', { class: 'note' }, 'Other requests were computed at the same time: times are too long by an unknown share.') : null);
     fill(about, facts([['made', clock(it.created)], ['started', clock(it.started)], ['ended', clock(it.finished)], ['request', h('code', null, JSON.stringify(it.request))]]));
@@ -89,7 +89,8 @@ export async function job(scene: Scene): Promise<void> {
     if (known.has(result)) return;
     known.add(result);
     const whole = await json<Result>(`/v1/results/${encodeURIComponent(result)}`, scene.signal);
-    for (const row of whole.rows) rows.set(key(result, row), row);
+    const threads = Number(whole.settings['threads']) || undefined;
+    for (const row of whole.rows) rows.set(key(result, row), { threads, ...row });
     drawRows();
   };
   draw();

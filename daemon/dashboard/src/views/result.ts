@@ -70,19 +70,20 @@ function layers(scene: Scene, path: string, id: string, rows: Row[]): HTMLElemen
   const low = floorOf(values.map((y) => ({ y })));
   const high = Math.max(low * 10, ...values);
   const one = scene.keep(figure<Cell>({
-    name: `${id}-layers`, title: 'Error of the attention output, by layer', call: { path }, rows: () => flat, legend: scaleBar('accent', short(low), short(high)),
+    name: `${id}-layers`, title: 'Error of the attention output, by layer', call: { path }, rows: () => flat, legend: scaleBar('e', short(low), short(high)),
     columns: [{ name: 'Recipe', text: true, show: (cell) => foreign(cell.row.recipe) }, { name: 'Layer', show: (cell) => count(cell.layer) }, { name: 'Out error', show: (cell) => short(cell.error) }],
     head: ['recipe', 'layer', 'out_error'], cells: (cell) => [cell.row.recipe, cell.layer, cell.error],
     caption: 'Logarithmic. Layers that look far back suffer most.' }));
   const first = shown[0]?.layers ?? [];
   const longest = Math.max(4, ...shown.map((row) => row.recipe.length));
   one.set(heat({
-    rows: Math.max(1, shown.length), columns: Math.max(1, first.length), color: '--accent', name: 'Recipes by layers', left: Math.min(150, 14 + longest * 7),
+    rows: Math.max(1, shown.length), columns: Math.max(1, first.length), color: '--e', name: 'Recipes by layers', left: Math.min(150, 14 + longest * 7),
     height: Math.max(120, Math.min(420, shown.length * 26)), squarish: 130,
     value: (row, column) => {
       const error = shown[row]?.layers?.[column]?.out_error;
       return error === null || error === undefined ? null : Math.max(0, Math.log(Math.max(error, low) / low) / Math.log(high / low));
     },
+    text: (row, column) => short(shown[row]?.layers?.[column]?.out_error),
     labelX: 'layer', labelY: '', tickX: (column) => String(first[column]?.layer ?? ''), tickY: (row) => (shown[row]?.recipe ?? '').slice(0, 20),
     say: (row, column) => [shown[row]?.recipe ?? '', `layer ${first[column]?.layer}: ${short(shown[row]?.layers?.[column]?.out_error)}`,
       `${percent(shown[row]?.body_ratio_to_dense_f16)} of f16`],

@@ -35,7 +35,7 @@ export async function results(scene: Scene): Promise<void> {
   };
   const columns: Column<ResultItem>[] = [
     { name: 'Result', text: true, show: (one) => h('a', { href: writePlace(['results', one.id]) }, foreign(one.label || one.id)) },
-    { name: 'Compare', show: (one) => h('input', { type: 'checkbox', value: one.id, checked: chosen.includes(one.id), 'aria-label': `choose ${one.id}`,
+    { name: 'Compare', text: true, show: (one) => h('input', { type: 'checkbox', value: one.id, checked: chosen.includes(one.id), 'aria-label': `choose ${one.id}`,
       onchange: (event) => choose(one.id, (event.target as HTMLInputElement).checked) }) },
     { name: 'Made', text: true, show: (one) => clock(one.created) },
     { name: 'Traces', text: true, show: (one) => foreign(one.traces.join(', ')) },
