@@ -123,3 +123,8 @@ test('places survive the address', () => {
   assert.deepEqual(place.readPlace('#/%zz?%zz').path, ['%zz']);
   assert.equal(place.readPlace('#/x?__proto__=1').query['__proto__'], '1');
 });
+
+test('axes have no idle digits', () => {
+  assert.deepEqual([0.1, 0.001, 2000, 20_000, 1e-7].map((value) => plain(format.tick(value))), ['0.1', '0.001', '2000', '20 000', '1e-7']);
+  assert.deepEqual(['2.00 ms', '2.50 ms', '20.0 s', '100 ns', '0 ns'].map(format.plain), ['2 ms', '2.5 ms', '20 s', '100 ns', '0 ns']);
+});

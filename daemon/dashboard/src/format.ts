@@ -27,6 +27,11 @@ export function tick(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
+// The same without zeros that say nothing: "2.00 ms" beside an axis is "2 ms".
+export function plain(text: string): string {
+  return text.replace(/(\.\d*?)0+(?= )/, '$1').replace(/\.(?= )/, '');
+}
+
 function scaled(value: number, step: number, units: readonly string[]): string {
   let index = 0;
   let size = Math.abs(value);

@@ -3,6 +3,7 @@
 import uPlot from 'uplot';
 import { axis, chart, font, type Chart, type Look } from './chart.ts';
 import { css } from './dom.ts';
+import { plain } from './format.ts';
 
 export interface Line {
   name: string;
@@ -57,7 +58,7 @@ export function lines(all: Line[], options: LinesOptions): Chart {
       },
       axes: [
         { ...axis(options.x, options.showX), space: 70, size: 32 },
-        { ...axis(options.y, options.showY), size: 64 },
+        { ...axis(options.y, (value) => plain(options.showY(value))), size: 64 },
         { show: true, side: 1, scale: 'y', size: (u) => ((names = !narrow(u.width) && !options.time) ? 170 : 14), values: () => [],
           grid: { show: false }, ticks: { show: false } },
       ],

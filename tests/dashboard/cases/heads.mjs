@@ -47,7 +47,7 @@ export default async function heads(scene) {
   await page.locator('#head figcaption', { hasText: 'Rows 10 to 42' }).waitFor();
   // The redraw of 256 x 64 cells.
   await service.makeCache('deep', { layers: 256, kv_heads: 64, head_dim: 32, recipe: 'dense', max_tokens: 32 });
-  const deep = await scene.page(service, { hash: '#/caches/deep' });
+  const deep = await scene.page(service, { hash: '#/caches/deep', expected: [/willReadFrequently/] });
   await deep.locator('section canvas').nth(1).waitFor();
   const took = await deep.evaluate(async () => {
     const canvas = document.querySelector('section canvas');

@@ -14,10 +14,10 @@ export default async function job(scene) {
   const service = scene.use(await Service.start(...traces()));
   await service.need('/v1/jobs');
   const page = await scene.page(service, { hash: '#/experiments' });
-  await page.locator('form').waitFor();
+  await page.locator('form.card').waitFor();
   // What is wrong in the form is told before anything is sent.
   await page.fill('input[name=lengths]', '12, x');
-  await page.click('button[type=submit]');
+  await page.click('form.card button[type=submit]');
   assert.match(await text(page, '.complaint:not(:empty)'), /Lengths: whole numbers/);
   await page.fill('input[name=lengths]', '128, 256');
   const chip = (text) => page.locator('.chips label', { hasText: text }).first();
@@ -35,7 +35,7 @@ export default async function job(scene) {
   await page.reload();
   assert.equal(await page.inputValue('input[name=label]'), 'one <b>run</b>');
   assert.equal(await page.inputValue('input[name=more]'), 'k32i4/v64i2');
-  const [sent] = await Promise.all([page.waitForRequest((request) => request.method() === 'POST'), page.click('button[type=submit]')]);
+  const [sent] = await Promise.all([page.waitForRequest((request) => request.method() === 'POST'), page.click('form.card button[type=submit]')]);
   assert.ok(curl.includes(sent.postData().replace(/'/g, `'\\''`)), 'the line shown is what was sent');
   await page.locator('h1', { hasText: 'one <b>run</b>' }).waitFor();
   await page.locator('.meter.big').waitFor();
