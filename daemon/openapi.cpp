@@ -58,6 +58,7 @@ Json parameters_of(const Route& route) {
 Json content_of(const std::string& name) {
     // A raw body has no schema in 3.1.
     if (name == "octets") { return {{"application/octet-stream", Json::object()}}; }
+    if (name == "page") { return {{"text/html", Json::object()}}; }
     if (name == "text") { return {{"text/plain", Json::object()}}; }
     return {{"application/json", {{"schema", reference(name)}}}};
 }

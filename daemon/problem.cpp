@@ -19,6 +19,7 @@ constexpr ProblemInfo problems[] = {
     {foreign_origin, "foreign-origin", 403, "Requests of other web sites are refused"},
     {not_found, "not-found", 404, "There is no such resource"},
     {method_not_allowed, "method-not-allowed", 405, "The resource has no such method"},
+    {not_acceptable, "not-acceptable", 406, "The resource has no form that Accept lists"},
     {request_timeout, "request-timeout", 408, "The request did not arrive in time"},
     {exists, "exists", 409, "The name is taken"},
     {length_mismatch, "length-mismatch", 409, "The layer has another length"},

@@ -28,6 +28,7 @@ enum class ProblemType {
     foreign_origin,
     not_found,
     method_not_allowed,
+    not_acceptable,
     request_timeout,
     exists,
     length_mismatch,

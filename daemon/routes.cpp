@@ -54,6 +54,8 @@ const Route table[] = {
     {get, "/metrics", "get_metrics", read, no_body, get_metrics, true, nullptr, "text", {}, {200}, "Counters for Prometheus"},
     {get, "/version", "get_version", read, no_body, get_version, false, nullptr, "version", {}, {200}, "Versions, kernels and limits"},
     {get, "/openapi.json", "get_openapi", read, no_body, get_openapi, false, nullptr, "openapi", {}, {200}, "This document"},
+    {get, "/", "get_page", none, no_body, get_dashboard, true, nullptr, "page", {}, {200, 304, 406}, "The dashboard"},
+    {get, "/dashboard", "get_dashboard", none, no_body, get_dashboard, true, nullptr, "page", {}, {200, 304, 406}, "The dashboard"},
     {post, "/v1/plans", "post_plans", read, json, post_plans, false, "plan-request", "plans", {}, {200, 422, 507}, "Predict bytes without data"},
     {post, "/v1/explain", "explain_recipe", read, json, explain_recipe, false, "explain-request", "explained", {}, {200, 422, 507}, "What a recipe says, and what it means for one kv head of a geometry"},
     {get, "/v1/recipes", "list_recipes", read, no_body, list_recipes, false, nullptr, "recipes", {}, {200}, "Recipes by name"},

@@ -14,6 +14,10 @@ Response get_version(Service&, Request&);
 Response get_metrics(Service&, Request&);
 Response get_openapi(Service&, Request&);
 
+// dashboard.cpp
+bool takes_coding(std::string_view accept_encoding, std::string_view coding);
+Response get_dashboard(Service&, Request&);
+
 // plans.cpp
 Response post_plans(Service&, Request&);
 

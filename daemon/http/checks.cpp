@@ -25,6 +25,12 @@ void check_host(const Head& head, const CheckSettings& settings) {
     }
 }
 
+// The dashboard may be opened by a link on any site: it holds nothing, and nobody may frame it or read it.
+bool opens_page(const Head& head) {
+    return head.method == "GET" && (head.path == "/" || head.path == "/dashboard") &&
+           head.find("sec-fetch-mode") == "navigate";
+}
+
 // A page of another site can make a browser send requests here. They carry these fields.
 void check_origin(const Head& head) {
     if (const auto origin = head.find("origin")) {
@@ -33,7 +39,7 @@ void check_origin(const Head& head) {
         }
     }
     if (const auto site = head.find("sec-fetch-site")) {
-        if (*site != "same-origin" && *site != "none") {
+        if (*site != "same-origin" && *site != "none" && !opens_page(head)) {
             throw Problem(ProblemType::foreign_origin,
                           "Sec-Fetch-Site is neither same-origin nor none");
         }

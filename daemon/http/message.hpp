@@ -26,8 +26,8 @@ struct Field {
 using Fields = std::vector<Field>;
 
 // Fields that handlers may ask for, in lower case; the guard leaves all others behind.
-inline constexpr std::string_view request_fields[] = {"accept", "if-match", "if-none-match",
-                                                      "content-digest"};
+inline constexpr std::string_view request_fields[] = {"accept", "accept-encoding", "if-match",
+                                                      "if-none-match", "content-digest"};
 
 struct Route;
 

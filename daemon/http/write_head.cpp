@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 #include <ctime>
 
@@ -48,6 +49,8 @@ const char* status_text(int status) {
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 406:
+        return "Not Acceptable";
     case 408:
         return "Request Timeout";
     case 411:
@@ -81,6 +84,11 @@ Fields common_fields(const Response& response, bool keep_alive) {
                      {"Cache-Control", "no-store"},
                      {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
                      {"Connection", keep_alive ? "keep-alive" : "close"}};
+    // A page has a policy and a life of its own; two policies at once would allow only what both do.
+    std::erase_if(fields, [&](const Field& field) {
+        return std::ranges::any_of(response.fields,
+                                   [&](const Field& own) { return own.name == field.name; });
+    });
     if (!has_no_body(response.status)) {
         fields.push_back({"Content-Length", std::to_string(response.body().size())});
     }

@@ -7,7 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "api/handlers.hpp"
 #include "api/parameters.hpp"
+#include "dashboard/page.hpp"
 #include "http/transport.hpp"
 #include "library.hpp"
 #include "openapi.hpp"
@@ -35,6 +37,38 @@ TEST(Problems, EveryStatusOfTheLibraryHasItsRow) {
         ++statuses;
     }
     EXPECT_EQ(statuses, MUSTAFAR_INTERNAL);
+}
+
+TEST(Dashboard, TakesTheCodingsThatAreAccepted) {
+    const auto gzip = [](std::string_view accept) { return takes_coding(accept, "gzip"); };
+    const auto identity = [](std::string_view accept) { return takes_coding(accept, "identity"); };
+    EXPECT_FALSE(gzip(""));
+    EXPECT_TRUE(gzip("gzip"));
+    EXPECT_TRUE(gzip("br, gzip;q=0.5"));
+    EXPECT_FALSE(gzip("gzip;q=0, *"));
+    EXPECT_FALSE(gzip("*, gzip; q=0.000"));
+    EXPECT_TRUE(gzip("deflate , *;q=0.1"));
+    EXPECT_FALSE(gzip("gzipped,x-gzip"));
+    EXPECT_TRUE(identity(""));
+    EXPECT_TRUE(identity("gzip"));
+    EXPECT_FALSE(identity("gzip, identity;q=0"));
+    EXPECT_FALSE(identity("*;q=0"));
+    EXPECT_TRUE(identity("identity;q=0.1, *;q=0"));
+}
+
+TEST(Dashboard, PageIsEmbeddedWithItsPolicy) {
+    EXPECT_THAT(std::string(dashboard_page.html), testing::StartsWith("<!doctype html>"));
+    EXPECT_THAT(std::string(dashboard_page.policy),
+                testing::StartsWith("default-src 'none'; script-src 'sha256-"));
+    EXPECT_EQ(dashboard_page.digest.size(), 64u);
+    Response page;
+    page.fields = {{"Content-Security-Policy", std::string(dashboard_page.policy)},
+                   {"Cache-Control", "no-cache"}};
+    int policies = 0;
+    for (const Field& field : common_fields(page, true)) {
+        policies += field.name == "Content-Security-Policy" || field.name == "Cache-Control";
+    }
+    EXPECT_EQ(policies, 0) << "those of the page count alone";
 }
 
 TEST(Problems, ListIsInTheOrderOfItsTypes) {
@@ -99,7 +133,7 @@ TEST(Routes, MatchByMethodAndSegments) {
                 ElementsAre("GET", "HEAD", "PUT", "DELETE", "OPTIONS"));
     EXPECT_EQ(match_route("PATCH", "/v1/caches/a").route, nullptr);
     for (const char* path :
-         {"/", "//", "/healthz/", "/healthz/x", "/v1/caches/", "/v1/caches/A", "/v1/caches/-a",
+         {"//", "/healthz/", "/healthz/x", "/v1/caches/", "/v1/caches/A", "/v1/caches/-a",
           "/v1/caches/..", "/v1/caches/a%20b", "/v1//caches", "/V1/caches"}) {
         EXPECT_TRUE(match_route("GET", path).allow.empty()) << path;
     }
@@ -114,7 +148,8 @@ TEST(Routes, EveryRowIsSound) {
         EXPECT_EQ(route.body == BodyKind::none, route.request == nullptr) << route.name;
         for (const char* schema : {route.request, route.response}) {
             const std::string name = schema == nullptr ? "octets" : schema;
-            EXPECT_TRUE(name == "octets" || name == "text" || schemas().contains(name))
+            EXPECT_TRUE(name == "octets" || name == "text" || name == "page" ||
+                        schemas().contains(name))
                 << route.name << " " << name;
         }
         const bool changes = route.method != Method::get && route.body != BodyKind::octets;
