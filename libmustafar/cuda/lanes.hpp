@@ -17,10 +17,15 @@
 
 #if defined(__CUDACC__)
 #define MUSTAFAR_WARP __device__ __forceinline__
+#define MUSTAFAR_SIZE __host__ __device__ constexpr
 #define MUSTAFAR_UNROLL _Pragma("unroll")
+#define MUSTAFAR_PRAGMA(text) _Pragma(#text)
+#define MUSTAFAR_UNROLL_BY(n) MUSTAFAR_PRAGMA(unroll n)
 #else
 #define MUSTAFAR_WARP inline
+#define MUSTAFAR_SIZE constexpr
 #define MUSTAFAR_UNROLL
+#define MUSTAFAR_UNROLL_BY(n)
 #endif
 
 namespace mustafar::cuda {
