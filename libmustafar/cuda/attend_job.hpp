@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the attend kernel is told. Plain structs that host and device lay out alike; every pointer is one of
-// the device. Lengths lie in device memory, so that a captured graph replays with caches that grew.
+// What the attend kernel is told. Plain structs that host and device lay out alike; every pointer
+// is one of the device. Lengths lie in device memory, so that a captured graph replays with caches
+// that grew.
 #pragma once
 
 #include "cuda/lanes.hpp"

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// From partial results to results: of the warps of a block, then of the blocks that share the tiles of a head. The
-// last block to finish joins those; which one it is makes no difference, as the order is that of the splits.
+// From partial results to results: of the warps of a block, then of the blocks that share the
+// tiles of a head. The last block to finish joins those; which one it is makes no difference, as
+// the order is that of the splits.
 #pragma once
 
 #include "cuda/attend_warp.hpp"
 
 namespace mustafar::cuda {
 
-// Floats of a partial result of one query row: maximum (of scores in log2), sum, weight left out, unused, output.
+// Floats of a partial result of one query row: maximum (of scores in log2), sum, weight left out,
+// unused, output.
 MUSTAFAR_SIZE std::size_t partial_floats(std::size_t d) { return partial_head + d; }
 
 struct PartialRow {
@@ -15,7 +17,8 @@ struct PartialRow {
     const float* out; // [d]
 };
 
-// Joins `count` of them, part(p) giving each, and hands {max, sum, dropped} and the output by channel on.
+// Joins `count` of them, part(p) giving each, and hands {max, sum, dropped} and the output by
+// channel on.
 template <class W, unsigned D, class Part, class Head, class Out>
 MUSTAFAR_WARP void join_parts(unsigned count, std::uint32_t d, const Part& part, const Head& head,
                               const Out& store) {

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// One side of one tile, from how it is stored to halves in shared memory: 32 rows of D channels, what is not
-// there is zero. A lane does 4 neighbouring channels of a row at a time; where a kept element lies among the
-// codes is a popcount, since codes ascend by channel.
+// One side of one tile, from how it is stored to halves in shared memory: 32 rows of D channels,
+// what is not there is zero. A lane does 4 neighbouring channels of a row at a time; where a kept
+// element lies among the codes is a popcount, since codes ascend by channel.
 #pragma once
 
 #include "cuda/attend_job.hpp"
 
 namespace mustafar::cuda {
 
-// How an attend kernel multiplies: halves of the stored type; for `precise`, each operand as the sum of two of them,
-// which is 22 bits in f16 and 16 in bf16.
+// How an attend kernel multiplies: halves of the stored type; for `precise`, each operand as the
+// sum of two of them, which is 22 bits in f16 and 16 in bf16.
 template <bool is_bf16, bool is_precise>
 struct Arithmetic {
     static constexpr bool bf16 = is_bf16;
     static constexpr bool precise = is_precise;
 };
 
-// Rows of a tile start 16 bytes further round the banks each: ldmatrix and 8-byte stores meet no conflict.
+// Rows of a tile start 16 bytes further round the banks each: ldmatrix and 8-byte stores meet no
+// conflict.
 MUSTAFAR_SIZE unsigned tile_stride(unsigned d) { return d + 8; } // halves
 
 struct TileSource {                  // rows of one side, in a page or in the window

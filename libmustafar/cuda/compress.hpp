@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // compress: prune, quantize and pack rows that lie as halves, one warp a row, one pass, in place.
-//   survivors: the k largest magnitudes, ties to the lower channel, by bisection on their bits with ballots
-//   (Mustafar, arXiv 2505.22913, section 2); codes as docs/format.md 2.3 says. Bytes are those of `ref`.
-// Lane l holds channels l, l + 32, ...: a ballot is a word of the bitmap, a popcount is a rank.
-// Traffic: each row is read once and written once, no scratch in device memory.
+//   survivors: the k largest magnitudes, ties to the lower channel, by bisection on their bits
+// with ballots
+//   (Mustafar, arXiv 2505.22913, section 2); codes as docs/format.md 2.3 says. Bytes are those of
+// `ref`. Lane l holds channels l, l + 32, ...: a ballot is a word of the bitmap, a popcount is a
+// rank. Traffic: each row is read once and written once, no scratch in device memory.
 #pragma once
 
 #include "cuda/lanes.hpp"
@@ -23,7 +24,8 @@ struct CompressJob { // rows of one side of one kv head, which go to slots first
     const float* channel_weights = nullptr; // [d] or null
     std::byte* const* pages = nullptr;      // data of each page
     std::uint32_t first_slot = 0;           // of row 0, counted over all pages
-    // Where the arrays of this side start in a page, and their strides; no bitmaps where all is kept.
+    // Where the arrays of this side start in a page, and their strides; no bitmaps where all is
+    // kept.
     std::uint32_t bitmaps_at = 0, codes_at = 0, meta_at = 0;
     std::uint32_t bitmap_stride = 0, codes_stride = 0, meta_stride = 0;
     std::uint32_t* non_finite = nullptr; // set to 1 where a row has an infinity or a NaN

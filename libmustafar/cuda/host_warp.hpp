@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A warp as the host runs it: 32 lanes, one after the other. Collective operations do what the PTX
-// manual says of their lanes (9.7.14 for mma and ldmatrix), so a wrong fragment is a wrong number here.
+// manual says of their lanes (9.7.14 for mma and ldmatrix), so a wrong fragment is a wrong number
+// here.
 #pragma once
 
 #include <bit>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a kernel is written once and runs twice: on the device, where each thread is a lane of its warp, and
-// on the host, where a warp is a loop over 32 lanes, so that the same source is tested without a device.
+// How a kernel is written once and runs twice: on the device, where each thread is a lane of its
+// warp, and on the host, where a warp is a loop over 32 lanes, so that the same source is tested
+// without a device.
 //
-// A warp type W says which. Values that differ from lane to lane are Lanes<W, T>: one element on the
-// device, 32 on the host. What each lane does by itself is a lambda in W::each(); there lane i is
-// index i, which is the constant 0 on the device. What lanes do together (ballot, shuffle, mma, sync)
-// is called outside of it, by the whole warp.
+// A warp type W says which. Values that differ from lane to lane are Lanes<W, T>: one element on
+// the device, 32 on the host. What each lane does by itself is a lambda in W::each(); there lane i
+// is index i, which is the constant 0 on the device. What lanes do together (ballot, shuffle, mma,
+// sync) is called outside of it, by the whole warp.
 //
 //   Lanes<W, bool> kept;
 //   W::each([&](unsigned i) { kept[i] = magnitude[i] >= threshold; });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels as host code calls them. Every pointer in a job is one of the device, and so are the arrays of
-// jobs and items. Nothing here allocates, copies or waits; each function returns the status of its launch.
+// The kernels as host code calls them. Every pointer in a job is one of the device, and so are the
+// arrays of jobs and items. Nothing here allocates, copies or waits; each function returns the
+// status of its launch.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which blocks a launch of attend has: heads of any lengths, cut so that all processors end at about the same time.
+// Which blocks a launch of attend has: heads of any lengths, cut so that all processors end at
+// about the same time.
 #pragma once
 
 #include <span>
@@ -28,8 +29,9 @@ struct AttendPlan {
 constexpr std::uint32_t least_tiles_of_warp = 2; // below, joining costs more than it brings
 constexpr std::uint32_t most_splits = 256;
 
-// Items of every job, in a number that depends on lengths and machine alone. Lengths may grow after it: an item
-// is a share of the tiles there are when it runs. More than a wave of blocks is never cut into more than that.
+// Items of every job, in a number that depends on lengths and machine alone. Lengths may grow
+// after it: an item is a share of the tiles there are when it runs. More than a wave of blocks is
+// never cut into more than that.
 AttendPlan plan_attend(std::span<const Load> jobs, const Machine& machine);
 
 } // namespace mustafar::cuda

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/shape.hpp"
 
-#include "cuda/attend_warp.hpp"
+#include "cuda/attend_block.hpp"
 
 namespace mustafar::cuda {
 

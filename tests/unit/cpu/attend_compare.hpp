@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Is what a row of op `attend` gave near enough to what `ref` gave? tests/common/budget.h says how near.
+// Is what a row of op `attend` gave near enough to what `ref` gave? tests/common/budget.h says how
+// near.
 #pragma once
 
 #include "budget.h"

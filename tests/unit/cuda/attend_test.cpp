@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The source of the CUDA kernel `attend` as the host runs it, against `ref`: every encoding, shape and option that
-// the rows of the processor are tried with, within tests/common/budget.h.
+// The source of the CUDA kernel `attend` as the host runs it, against `ref`: every encoding, shape
+// and option that the rows of the processor are tried with, within tests/common/budget.h.
 #include "cpu/attend_compare.hpp"
 #include "cuda/host_attend.hpp"
 

@@ -6,9 +6,9 @@
 #include <cstring>
 
 #include "cuda/attend_join.hpp"
-#include "cuda/head_job.hpp"
 #include "cuda/host_warp.hpp"
 #include "cuda/shape.hpp"
+#include "cuda/staging.hpp"
 
 namespace mustafar::test {
 namespace {
@@ -20,10 +20,10 @@ using cuda::HostWarp;
 // Memory that starts like that of a device: with something in it.
 struct Shared {
     std::vector<std::uint64_t> words;
-    explicit Shared(std::size_t bytes) : words(bytes / 8 + 3, 0x7FF07FF07FF07FF0) {}
-    std::byte* data() { // aligned to 16 as copies ask
-        auto at = reinterpret_cast<std::uintptr_t>(words.data());
-        return reinterpret_cast<std::byte*>(words.data()) + (16 - at % 16) % 16;
+    explicit Shared(std::size_t bytes) : words(bytes / 8 + 33, 0x7FF07FF07FF07FF0) {}
+    std::byte* data() { // aligned as memory of a device
+        const auto at = reinterpret_cast<std::uintptr_t>(words.data());
+        return reinterpret_cast<std::byte*>(words.data()) + (256 - at % 256) % 256;
     }
 };
 
@@ -92,17 +92,17 @@ void run_attend_on_host(std::span<const AttendJob> jobs, const cuda::AttendPlan&
     }
 }
 
+// As attend_cuda does it, with the device's memory played by the host's.
 void attend_cuda_on_host(const AttendArgs& args) {
-    const cuda::HeadTables tables = cuda::head_tables(args);
-    const AttendJob job = cuda::part_job(args, tables);
     // Few processors and warps, so that short parts are cut too.
     const cuda::Machine machine{args.part.tiles % 2 == 0 ? 3U : 1U, 1 + args.part.tiles % 3};
-    const cuda::Load load{args.part.tiles, args.part.queries};
-    cuda::AttendPlan plan = cuda::plan_attend({&load, 1}, machine);
-    for (AttendItem& item : plan.items) { item.first_query += args.part.first_query; }
-    run_attend_on_host({&job, 1}, plan, machine.warps, tables.page_bytes,
+    cuda::StagedPart part(args, machine);
+    Shared memory(part.bytes());
+    std::byte* base = memory.data();
+    std::memcpy(base, part.bytes_for(base).data(), part.input_bytes());
+    run_attend_on_host({part.job(base), 1}, part.plan(), machine.warps, part.page_bytes(),
                        args.head.store == Dtype::bf16, args.head.precise);
-    cuda::finish_part(args);
+    part.finish(base + part.results_at());
     if (std::isnan(args.part.partial[0])) { ++parts_beyond_float(); }
 }
 
