@@ -25,6 +25,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
     set(MUSTAFAR_TEST_BACKENDS neon)
 endif()
+list(APPEND MUSTAFAR_TEST_BACKENDS cuda)
 
 # The entries `<name>@<backend>`: COMMAND with MUSTAFAR_FORCE_BACKEND set (tests/common/with_backend.c).
 function(mustafar_test_backends name)

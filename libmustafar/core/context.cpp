@@ -32,6 +32,7 @@ std::uint32_t thread_count(std::uint32_t asked) {
 }
 
 Kernels kernels_for(const ContextSettings& settings) {
+    if (settings.kernels != nullptr) { return *settings.kernels; }
     const char* forced = std::getenv("MUSTAFAR_FORCE_BACKEND");
     if (forced != nullptr && *forced != '\0') {
         return choose_kernels(forced, "MUSTAFAR_FORCE_BACKEND", settings.refuse_ref);

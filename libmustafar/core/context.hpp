@@ -20,6 +20,7 @@ struct ContextSettings {
     std::uint64_t quota_bytes = 0;
     bool refuse_ref = false;
     std::string backend;
+    const Kernels* kernels = nullptr; // instead of a backend: rows that no table lists, in tests
     mustafar_allocator allocator{};
     mustafar_log_hook log{};
 };

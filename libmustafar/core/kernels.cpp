@@ -10,6 +10,9 @@
 #include "core/error.hpp"
 #include "cpu/features.hpp"
 #include "cpu/rows.hpp"
+#if defined(MUSTAFAR_HAVE_CUDA)
+#include "cuda/rows.hpp"
+#endif
 
 namespace mustafar {
 namespace {
@@ -33,7 +36,8 @@ struct Tables {
 };
 
 // Best first. A backend that lacks a row here uses the next one below it.
-constexpr std::string_view backend_order[] = {"avx512fp16", "avx512", "avx2", "neon", "ref"};
+constexpr std::string_view backend_order[] = {"avx512fp16", "avx512", "avx2",
+                                              "neon",       "cuda",   "ref"};
 
 Tables make_tables() {
     Tables all;
@@ -63,6 +67,9 @@ Tables make_tables() {
 #endif
 #if defined(MUSTAFAR_HAVE_NEON)
         {{"attend", "neon", "attend_neon", cpu::missing_neon()}, attend_neon},
+#endif
+#if defined(MUSTAFAR_HAVE_CUDA)
+        {{"attend", "cuda", "attend_cuda", cuda::missing()}, attend_cuda},
 #endif
         {{"attend", "ref", "attend_ref", nullptr}, attend_ref},
     };

@@ -40,6 +40,13 @@ static const attend_budget attend_budgets[] = {
      * its sum: 2^-24 of it is the smallest step, and so it is of values below 2^-14. These bounds are of
      * the worst element of the worst program; relative L2 errors of whole outputs stay below 2e-3. */
     {"avx512fp16", true, 8e-3, 8e-3, 2e-2, 2, 2, 1e-6, 4e-6},
+    /* Queries, weights and decoded values are halves, sums are fp32. A score is off by at most twice
+     * 2^-11 of its terms: 2e-3 of its size, hence 4e-3 at size 2; in bf16 it is 2^-9, four times that.
+     * Weights count down to 2^-40 of the largest of a split. */
+    {"cuda", true, 2e-3, 4e-3, 8e-3, 2, 2, 1e-9, 1e-7},
+    {"cuda", false, 8e-3, 1.6e-2, 3.2e-2, 2, 2, 1e-16, 1e-7},
+    /* Each operand is two halves: 2^-22 in f16, 2^-17 in bf16. */
+    {"cuda precise", false, 1e-4, 1e-4, 2e-4, 2, 2, 1e-9, 1e-7},
     /* The same in 8 lanes, sums in fewer chains. */
     {"avx2", false, 6e-5, 6e-5, 6e-5, 16, 1, 1e-6, 1e-30},
     /* fp32 FMA, some hundred steps of 2^-24; e^x by a polynomial, 2^-22. Weights below e^-45 are 0.

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+# The CUDA backend: is it built, with which compiler, for which architectures.
+#   MUSTAFAR_CUDA                AUTO where nvcc is found, ON (an error without), OFF
+#   MUSTAFAR_CUDA_TOOLKIT        a toolkit that is not on the PATH; `./dev` installs one in build-cuda
+#   CMAKE_CUDA_ARCHITECTURES     90 unless given; packages are built for ${MUSTAFAR_CUDA_RELEASE}
+# Code for the device ends up in the library itself, with a static runtime: a program needs no toolkit, and where
+# there is no driver the backend says so (libmustafar/cuda/README.md).
+
+set(MUSTAFAR_CUDA AUTO CACHE STRING "CUDA backend: AUTO, ON or OFF")
+set_property(CACHE MUSTAFAR_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(MUSTAFAR_CUDA_TOOLKIT ${PROJECT_SOURCE_DIR}/build-cuda/nvidia/cu13 CACHE PATH "a CUDA toolkit, 12.4 or newer")
+set(MUSTAFAR_CUDA_RELEASE 80-real 86-real 89-real 90-real 100-real 100-virtual)
+
+set(MUSTAFAR_HAVE_CUDA FALSE)
+if(MUSTAFAR_CUDA STREQUAL "OFF")
+    mustafar_summary(cuda off "MUSTAFAR_CUDA is OFF")
+    return()
+elseif(NOT MUSTAFAR_CUDA MATCHES "^(AUTO|ON)$")
+    message(FATAL_ERROR "MUSTAFAR_CUDA = ${MUSTAFAR_CUDA}; give AUTO, ON or OFF")
+endif()
+if(MUSTAFAR_SANITIZE AND MUSTAFAR_CUDA STREQUAL "AUTO") # they know nothing of the device
+    mustafar_summary(cuda off "not with sanitizers; MUSTAFAR_CUDA=ON builds it there too")
+    return()
+endif()
+
+if(NOT CMAKE_CUDA_COMPILER)
+    find_program(MUSTAFAR_NVCC nvcc HINTS ENV CUDACXX ${MUSTAFAR_CUDA_TOOLKIT}/bin PATHS /usr/local/cuda/bin)
+    mark_as_advanced(MUSTAFAR_NVCC)
+    if(NOT MUSTAFAR_NVCC)
+        if(MUSTAFAR_CUDA STREQUAL "ON")
+            message(FATAL_ERROR "MUSTAFAR_CUDA is ON and there is no nvcc; ./dev build installs one, or give "
+                                "MUSTAFAR_CUDA_TOOLKIT")
+        endif()
+        mustafar_summary(cuda off "no nvcc; ./dev build installs one, or -DMUSTAFAR_CUDA_TOOLKIT=DIR")
+        return()
+    endif()
+    set(CMAKE_CUDA_COMPILER ${MUSTAFAR_NVCC})
+endif()
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 90-real)
+endif()
+if(NOT DEFINED CMAKE_CUDA_HOST_COMPILER)
+    set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+endif()
+enable_language(CUDA)
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.4)
+    if(MUSTAFAR_CUDA STREQUAL "ON")
+        message(FATAL_ERROR "nvcc ${CMAKE_CUDA_COMPILER_VERSION} is too old: 12.4 or newer")
+    endif()
+    mustafar_summary(cuda off "nvcc ${CMAKE_CUDA_COMPILER_VERSION} is too old: 12.4 or newer")
+    return()
+endif()
+# The runtime, static. Not by find_package(CUDAToolkit), whose module of CMake 3.25 fails with toolkits of version 13.
+get_filename_component(toolkit ${CMAKE_CUDA_COMPILER} REALPATH)
+get_filename_component(toolkit ${toolkit} DIRECTORY)
+find_library(MUSTAFAR_CUDART cudart_static NO_DEFAULT_PATH
+             PATHS ${toolkit}/.. PATH_SUFFIXES lib64 lib targets/${CMAKE_SYSTEM_PROCESSOR}-linux/lib)
+mark_as_advanced(MUSTAFAR_CUDART)
+if(NOT MUSTAFAR_CUDART)
+    message(FATAL_ERROR "${CMAKE_CUDA_COMPILER} has no libcudart_static.a beside it; -DMUSTAFAR_CUDA=OFF does without")
+endif()
+add_library(mustafar_cudart INTERFACE)
+target_link_libraries(mustafar_cudart INTERFACE ${MUSTAFAR_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION) # CMake 3.25 does not know that nvcc 12 does
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+endif()
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
+if(MUSTAFAR_CCACHE)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${MUSTAFAR_CCACHE})
+endif()
+set(MUSTAFAR_HAVE_CUDA TRUE)
+list(JOIN CMAKE_CUDA_ARCHITECTURES " " architectures)
+mustafar_summary(cuda on "nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${architectures}")
+
+# mustafar_cuda_options(<target>): warnings of nvcc, ptxas and the host compiler. Registers and spills of each
+# kernel are in the build's log.
+function(mustafar_cuda_options target)
+    set(host -Wall -Wextra -Wshadow)
+    set(device -Wreorder -Xptxas -v)
+    if(MUSTAFAR_WERROR)
+        list(APPEND host -Werror)
+        list(APPEND device -Werror all-warnings)
+    endif()
+    list(JOIN host "," host)
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xcompiler ${host}>")
+    list(JOIN device " " device)
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:${device}>")
+endfunction()

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels as host code calls them. Every pointer in a job is one of the device, and so are the
+// arrays of jobs and items. Nothing here allocates, copies or waits; each function returns the
+// status of its launch.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "cuda/attend_job.hpp"
+#include "cuda/compress.hpp"
+#include "cuda/shape.hpp"
+
+namespace mustafar::cuda {
+
+// jobs [count] have at most `rows` rows each and heads of at most d channels.
+cudaError_t launch_compress(const CompressJob* jobs, unsigned count, std::uint32_t rows,
+                            std::uint32_t d, cudaStream_t stream);
+
+struct AttendLaunch { // of a plan (cuda/plan.hpp)
+    const AttendJob* jobs = nullptr;
+    const AttendItem* items = nullptr;
+    std::uint32_t item_count = 0;
+    float* partials = nullptr;        // [plan.partials][16][4 + d_v]
+    std::uint32_t* tickets = nullptr; // [plan.tickets], zero; zero again behind it
+    BlockShape shape;
+    std::uint32_t page_bytes = 0; // of the largest page
+    std::uint32_t d = 0;          // the larger of K and V
+    bool bf16 = false, precise = false;
+};
+cudaError_t launch_attend(const AttendLaunch& what, cudaStream_t stream);
+
+} // namespace mustafar::cuda
