@@ -34,6 +34,8 @@ const char* status_text(int status) {
         return "OK";
     case 201:
         return "Created";
+    case 202:
+        return "Accepted";
     case 204:
         return "No Content";
     case 304:
@@ -48,6 +50,8 @@ const char* status_text(int status) {
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 406:
+        return "Not Acceptable";
     case 408:
         return "Request Timeout";
     case 411:
@@ -81,7 +85,7 @@ Fields common_fields(const Response& response, bool keep_alive) {
                      {"Cache-Control", "no-store"},
                      {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
                      {"Connection", keep_alive ? "keep-alive" : "close"}};
-    if (!has_no_body(response.status)) {
+    if (!has_no_body(response.status) && !response.stream) {
         fields.push_back({"Content-Length", std::to_string(response.body().size())});
     }
     if (!response.type.empty()) { fields.push_back({"Content-Type", response.type}); }
