@@ -31,7 +31,13 @@ Token file
   Clients send "Authorization: Bearer TOKEN".
 
 Files below --data-dir
-  snapshots/NAME.snap, recipes/NAME.json. Without it there are no snapshots, and recipes end with the process.
+  snapshots/NAME.snap, recipes/NAME.json, traces/NAME.safetensors, and mustafard.sqlite3: jobs and their results.
+  Without it there are no snapshots and no traces of clients; recipes, jobs and results end with the process.
+
+Experiments
+  POST /v1/jobs runs what mustafar-experiment runs, one job at a time, on traces of --trace-dir, of clients (PUT
+  /v1/traces/NAME) or on generated data. GET /v1/jobs/ID/events tells how it goes. A job that runs when the daemon
+  ends is interrupted and keeps its rows; those that wait are run by the next one with the same --data-dir.
 
 Signals
   SIGTERM, SIGINT  stop listening, answer what was begun (--drain-timeout), end with status 0; a second one ends
@@ -69,7 +75,10 @@ void add_where(CLI::App& app, Config& config) {
 
 void add_work(CLI::App& app, Config& config) {
     const char* group = "Work";
-    app.add_option("--data-dir", config.data_dir, "where snapshots and recipes are kept")
+    app.add_option("--data-dir", config.data_dir, "where everything is kept")
+        ->group(group)
+        ->type_name("DIR");
+    app.add_option("--trace-dir", config.trace_dirs, "traces (*.safetensors) that jobs may name")
         ->group(group)
         ->type_name("DIR");
     app.add_option("--workers", config.workers, "requests computed at once")
@@ -108,6 +117,12 @@ void add_limits(CLI::App& app, Config& config) {
     count("--caches-limit", config.caches_limit, "caches");
     count("--snapshots-limit", config.snapshots_limit, "snapshots");
     count("--recipes-limit", config.recipes_limit, "recipes of clients");
+    count("--traces-limit", config.traces_limit, "traces of clients");
+    count("--max-jobs", config.max_jobs, "experiments that wait");
+    count("--max-results", config.max_results, "results that are kept; the oldest go");
+    count("--max-streams", config.max_streams, "clients that follow events");
+    bytes("--job-memory", config.job_memory,
+          "of a running experiment besides its caches: traces, exact answers");
     count("--connections-limit", config.connections_limit, "open connections");
     count("--queue-limit", config.queue_limit, "requests that wait for a worker");
 }

@@ -16,7 +16,8 @@ struct Config {
     std::string unix_path;                // instead of host and port
     std::vector<std::string> allow_hosts; // names besides those of the loopback
     std::string token_file;
-    std::string data_dir; // empty: no snapshots, recipes are kept in memory
+    std::string data_dir;                // empty: no snapshots, recipes are kept in memory
+    std::vector<std::string> trace_dirs; // folders of traces, read only
 
     std::uint64_t memory_quota = 0; // bytes of all caches; 0 = half of the machine's memory
     std::uint64_t staging_limit = 512ull << 20;
@@ -25,6 +26,11 @@ struct Config {
     std::uint32_t caches_limit = 256;
     std::uint32_t snapshots_limit = 1024;
     std::uint32_t recipes_limit = 1024;
+    std::uint32_t traces_limit = 256;
+    std::uint32_t max_jobs = 64;      // that wait
+    std::uint32_t max_results = 1000; // older ones are forgotten
+    std::uint32_t max_streams = 16;
+    std::uint64_t job_memory = 1ull << 30; // of one job, besides its caches
     std::uint32_t connections_limit = 1024;
     std::uint32_t queue_limit = 256;
     std::uint32_t workers = 8;

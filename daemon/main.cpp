@@ -60,7 +60,8 @@ std::function<Workers::Work()> work_of(Service& service) {
             }
             request.body = Staging(); // as soon as nobody needs it
             exchange.answered = Clock::now();
-            log_request(exchange);
+            const bool now = !exchange.response.later && !exchange.response.stream;
+            if (now) { log_request(exchange); } // others are told by the guard
         };
     };
 }

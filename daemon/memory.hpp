@@ -13,7 +13,8 @@ namespace mustafar::daemon {
 // Threads: any. Outlives the context that uses it.
 class Memory {
   public:
-    explicit Memory(std::uint64_t quota) : quota_(quota) {}
+    // What is taken here counts in `whole` too, where there is one.
+    explicit Memory(std::uint64_t quota, Memory* whole = nullptr) : quota_(quota), whole_(whole) {}
     mustafar_allocator hook();
     std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
     std::uint64_t quota() const { return quota_; }
@@ -21,7 +22,10 @@ class Memory {
   private:
     static void* allocate(void* user, std::size_t bytes, std::size_t alignment);
     static void release(void* user, void* data, std::size_t bytes, std::size_t alignment);
+    bool take(std::uint64_t bytes);
+    void give_back(std::uint64_t bytes);
     const std::uint64_t quota_;
+    Memory* const whole_;
     std::atomic<std::uint64_t> used_{0};
 };
 

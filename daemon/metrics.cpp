@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "http/workers.hpp"
+#include "jobs/jobs.hpp"
 #include "library.hpp"
 #include "routes.hpp"
 #include "service.hpp"
@@ -18,6 +19,16 @@ namespace {
 constexpr const char* op_names[] = {"append",   "commit", "attend", "prune", "compress", "evict",
                                     "truncate", "fork",   "reset",  "save",  "load"};
 static_assert(std::size(op_names) == static_cast<std::size_t>(Op::count));
+
+constexpr std::size_t recent_errors_max = 64;
+
+// What stands behind urn:mustafar:problem: in a document of ours; "" in others.
+std::string problem_slug(const std::string& text) {
+    const std::string_view mark = "urn:mustafar:problem:";
+    const std::size_t at = text.find(mark);
+    if (at == text.npos) { return {}; }
+    return text.substr(at + mark.size(), text.find('"', at) - at - mark.size());
+}
 
 double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
@@ -61,6 +72,21 @@ void write_memory(std::string& out, const Service& service) {
     one(out, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
 }
 
+void write_jobs(std::string& out, const Service& service) {
+    const JobCounts counts = service.jobs.counts();
+    head(out, "mustafard_jobs", "gauge", "Experiments that are kept, by state.");
+    for (std::size_t i = 0; i < job_states; ++i) {
+        out += fmt::format("mustafard_jobs{{state=\"{}\"}} {}\n", text_of(static_cast<JobState>(i)),
+                           counts.by_state[i]);
+    }
+    one(out, "mustafard_job_rows_total", "counter", "Rows that experiments have measured.",
+        counts.rows);
+    one(out, "mustafard_job_bytes", "gauge", "What the running experiment holds of the quota.",
+        counts.bytes);
+    one(out, "mustafard_streams", "gauge", "Clients that follow the events of a job.",
+        counts.streams);
+}
+
 } // namespace
 
 const char* op_name(Op op) { return op_names[static_cast<std::size_t>(op)]; }
@@ -93,6 +119,12 @@ void Metrics::request(const Exchange& exchange) {
     durations_[route].add(seconds(exchange.answered - exchange.request.received));
     queue_wait_.add(seconds(exchange.started - exchange.queued));
     body_bytes_ += exchange.body_bytes;
+    ++requests_total_;
+    if (exchange.response.status >= 400) {
+        recent_errors_.push_front({now_text(), exchange.request.id, method, label_of(route),
+                                   exchange.response.status, problem_slug(exchange.response.text)});
+        if (recent_errors_.size() > recent_errors_max) { recent_errors_.pop_back(); }
+    }
 }
 
 void Metrics::rejected(const char* reason) { ++rejected_[reason]; }
@@ -133,6 +165,7 @@ std::string Metrics::text(const Service& service) const {
         body_bytes_);
     one(out, "mustafard_connections", "gauge", "Open connections.", connections);
     one(out, "mustafard_queue_depth", "gauge", "Requests that wait for a worker.", queue_depth);
+    write_jobs(out, service);
     one(out, "mustafard_tokens_appended_total", "counter", "Tokens appended, per layer.",
         tokens_appended.load());
     for (const auto& [name, help, value] :

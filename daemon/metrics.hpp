@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <utility>
@@ -45,6 +46,16 @@ class Histogram {
     double sum_ = 0;
 };
 
+// A request that was refused or failed, for people who look at the daemon.
+struct RecentError {
+    std::string time; // RFC 3339
+    std::string id;
+    std::string method;
+    std::string route;
+    int status = 0;
+    std::string problem;
+};
+
 class Metrics {
   public:
     // Threads: the I/O thread only.
@@ -53,6 +64,10 @@ class Metrics {
     std::string text(const Service& service) const;
     std::size_t connections = 0;
     std::size_t queue_depth = 0;
+    std::size_t in_flight = 0; // requests that have arrived and are not answered yet
+    std::uint64_t requests_total() const { return requests_total_; }
+    const std::map<std::string, std::uint64_t>& rejections() const { return rejected_; }
+    const std::deque<RecentError>& recent_errors() const { return recent_errors_; } // newest first
 
     // Threads: any.
     void op(Op op, Clock::duration time, std::uint64_t bytes);
@@ -66,6 +81,8 @@ class Metrics {
     };
     std::map<std::pair<const Route*, std::pair<std::string, int>>, std::uint64_t> requests_;
     std::map<std::string, std::uint64_t> rejected_;
+    std::uint64_t requests_total_ = 0;
+    std::deque<RecentError> recent_errors_;
     std::map<const Route*, Histogram> durations_;
     Histogram queue_wait_;
     std::uint64_t body_bytes_ = 0;

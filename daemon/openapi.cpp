@@ -55,12 +55,20 @@ Json parameters_of(const Route& route) {
     return list;
 }
 
-Json content_of(const std::string& name) {
+// One content by its name; several are separated by blanks.
+Json content_of(const std::string& names) {
+    if (const std::size_t blank = names.find(' '); blank != names.npos) {
+        Json both = content_of(names.substr(0, blank));
+        both.update(content_of(names.substr(blank + 1)));
+        return both;
+    }
     // A raw body has no schema in 3.1.
-    if (name == "octets") { return {{"application/octet-stream", Json::object()}}; }
-    if (name == "page") { return {{"text/html", Json::object()}}; }
-    if (name == "text") { return {{"text/plain", Json::object()}}; }
-    return {{"application/json", {{"schema", reference(name)}}}};
+    if (names == "octets") { return {{"application/octet-stream", Json::object()}}; }
+    if (names == "page") { return {{"text/html", Json::object()}}; }
+    if (names == "text") { return {{"text/plain", Json::object()}}; }
+    if (names == "csv") { return {{"text/csv", Json::object()}}; }
+    if (names == "events") { return {{"text/event-stream", Json::object()}}; }
+    return {{"application/json", {{"schema", reference(names)}}}};
 }
 
 Json responses_of(const Route& route) {

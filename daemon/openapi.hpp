@@ -12,5 +12,6 @@ std::string openapi_text(); // indented JSON; equal for equal sources
 
 // JSON schemas by the names that routes use (schemas.cpp).
 const Json& schemas();
+Json job_schemas(); // schemas_jobs.cpp: a part of them
 
 } // namespace mustafar::daemon

@@ -26,6 +26,7 @@ constexpr ProblemInfo problems[] = {
     {bad_state, "bad-state", 409, "The call does not fit the state of the cache"},
     {not_exact, "not-exact", 409, "The roll-back would not be exact"},
     {capacity, "capacity", 409, "The cache holds as many tokens as it may"},
+    {job_state, "job-state", 409, "The call does not fit the state of a job"},
     {length_required, "length-required", 411, "Content-Length is required"},
     {precondition_failed, "precondition-failed", 412, "The resource has changed"},
     {body_too_large, "body-too-large", 413, "The body is larger than this resource takes"},
@@ -39,6 +40,9 @@ constexpr ProblemInfo problems[] = {
     {non_finite, "non-finite", 422, "A value is not finite or cannot be stored"},
     {corrupt, "corrupt", 422, "The snapshot is damaged"},
     {mismatch, "mismatch", 422, "The snapshot is of something else"},
+    {bad_trace, "bad-trace", 422, "The trace is damaged or contradictory"},
+    {idempotency_mismatch, "idempotency-mismatch", 422,
+     "The Idempotency-Key came with another body before"},
     {precondition_required, "precondition-required", 428, "The request must be conditional"},
     {head_too_large, "head-too-large", 431, "The head of the request is too large"},
     {internal, "internal", 500, "A fault of the server"},
@@ -47,6 +51,8 @@ constexpr ProblemInfo problems[] = {
     {staging_full, "staging-full", 503, "There is no room for bodies at the moment"},
     {locked, "locked", 503, "The cache is in use"},
     {draining, "draining", 503, "The server is stopping"},
+    {queue_full, "queue-full", 503, "As many jobs wait as may"},
+    {too_many_streams, "too-many-streams", 503, "As many clients follow events as may"},
     {http_version, "http-version", 505, "Only HTTP/1.0 and HTTP/1.1 are served"},
     {quota_exceeded, "quota-exceeded", 507, "The memory quota does not allow this"},
     {limit_reached, "limit-reached", 507, "There are as many of these as there may be"},
@@ -118,6 +124,13 @@ Response problem_response(const Problem& problem, std::string_view request_id) {
     if (info.status == 401) { response.fields.push_back({"WWW-Authenticate", "Bearer"}); }
     if (info.status == 503) { response.fields.push_back({"Retry-After", "1"}); }
     return response;
+}
+
+ProblemType type_of(mustafar_status status) {
+    for (const auto& row : statuses) {
+        if (row.status == status) { return row.type; }
+    }
+    return internal;
 }
 
 Problem problem_of(mustafar_status status, const mustafar_error& error) {

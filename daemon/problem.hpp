@@ -35,6 +35,7 @@ enum class ProblemType {
     bad_state,
     not_exact,
     capacity,
+    job_state,
     length_required,
     precondition_failed,
     body_too_large,
@@ -48,6 +49,8 @@ enum class ProblemType {
     non_finite,
     corrupt,
     mismatch,
+    bad_trace,
+    idempotency_mismatch,
     precondition_required,
     head_too_large,
     internal,
@@ -56,6 +59,8 @@ enum class ProblemType {
     staging_full,
     locked,
     draining,
+    queue_full,
+    too_many_streams,
     http_version,
     quota_exceeded,
     limit_reached,
@@ -92,6 +97,8 @@ Response problem_response(const Problem& problem, std::string_view request_id);
 
 // The problem of a status that is not OK. Every status of the library has its row.
 Problem problem_of(mustafar_status status, const mustafar_error& error);
+
+ProblemType type_of(mustafar_status status);
 
 // Text of any bytes: what is not UTF-8 is replaced.
 std::string dump(const Json& document);

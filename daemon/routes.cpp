@@ -45,6 +45,17 @@ const std::vector<QueryParameter> list_query = {
 const std::vector<QueryParameter> stats_query = {{"per", "string", false, "cache, layer or head"}};
 const std::vector<QueryParameter> verify_query = {
     {"verify", "boolean", false, "Load it aside first; the state then is good or corrupt"}};
+const std::vector<QueryParameter> jobs_query = {
+    {"limit", "integer", false, "1 to 256"},
+    {"after", "string", false, "Continue behind this id"},
+    {"state", "string", false, "Only those in this state"}};
+const std::vector<QueryParameter> job_query = {
+    {"wait", "number", false, "Seconds, up to 60, to wait for a change"},
+    {"version", "integer", false, "What the client knows; the present one unless given"}};
+const std::vector<QueryParameter> results_query = {
+    {"job", "string", false, "Only those of this job"},
+    {"limit", "integer", false, "1 to 256"},
+    {"after", "string", false, "Continue behind this id"}};
 
 // clang-format off
 const Route table[] = {
@@ -81,6 +92,21 @@ const Route table[] = {
     {put, "/v1/snapshots/{name}", "put_snapshot", write, json, put_snapshot, false, "snapshot-request", "snapshot", {}, {200, 201, 404, 409, 422, 503, 507}, "Save a cache"},
     {del, "/v1/snapshots/{name}", "delete_snapshot", write, no_body, delete_snapshot, false, nullptr, nullptr, {}, {204, 404, 507}, "Delete a snapshot"},
     {post, "/v1/snapshots/{name}/restore", "restore_snapshot", write, json, restore_snapshot, false, "restore-request", "cache", {}, {201, 404, 409, 422, 507}, "Load a snapshot as a new cache"},
+
+    {get, "/v1/traces", "list_traces", read, no_body, list_traces, false, nullptr, "traces", {}, {200, 507}, "Recorded keys, values and queries that jobs may name"},
+    {get, "/v1/traces/{name}", "get_trace", read, no_body, get_trace, false, nullptr, "trace", {}, {200, 404}, "One trace"},
+    {put, "/v1/traces/{name}", "put_trace", write, octets, put_trace, false, "octets", "trace", {}, {200, 201, 403, 404, 409, 422, 507}, "Keep a trace: a safetensors file as in docs/experiments.md, section 2"},
+    {del, "/v1/traces/{name}", "delete_trace", write, no_body, delete_trace, false, nullptr, nullptr, {}, {204, 403, 404, 409, 507}, "Forget a trace"},
+    {post, "/v1/jobs", "post_jobs", write, json, post_jobs, false, "job-request", "job", {}, {202, 404, 422, 503, 507}, "Start an experiment; field Idempotency-Key: once only"},
+    {get, "/v1/jobs", "list_jobs", read, no_body, list_jobs, false, nullptr, "jobs", jobs_query, {200, 507}, "Jobs, newest first"},
+    {get, "/v1/jobs/{id}", "get_job", read, no_body, get_job, false, nullptr, "job", job_query, {200, 404, 507}, "One job; with wait= when it has changed"},
+    {get, "/v1/jobs/{id}/events", "follow_job", read, no_body, follow_job, false, nullptr, "events", {}, {200, 404, 503, 507}, "Its events as they come: progress, row, result, done, reset; field Last-Event-ID: those behind"},
+    {post, "/v1/jobs/{id}/cancel", "cancel_job", write, json, cancel_job, false, "empty-object", "job", {}, {202, 404, 409, 422, 507}, "End a job; what it has found stays"},
+    {del, "/v1/jobs/{id}", "delete_job", write, no_body, delete_job, false, nullptr, nullptr, {}, {204, 404, 409, 507}, "Forget a job and its results"},
+    {get, "/v1/results", "list_results", read, no_body, list_results, false, nullptr, "results", results_query, {200, 507}, "Results, newest first"},
+    {get, "/v1/results/{id}", "get_result", read, no_body, get_result, false, nullptr, "result csv", {}, {200, 404, 406, 507}, "One result, as JSON or text/csv"},
+    {del, "/v1/results/{id}", "delete_result", write, no_body, delete_result, false, nullptr, nullptr, {}, {204, 404, 507}, "Forget a result"},
+    {get, "/v1/activity", "get_activity", read, no_body, get_activity, true, nullptr, "activity", {}, {200}, "What goes on, and what was refused of late"},
 };
 // clang-format on
 

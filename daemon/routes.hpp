@@ -33,7 +33,8 @@ struct Route {
     bool on_io_thread;   // answered without a worker: must neither wait nor take long
     const char* request; // names in schemas.cpp; nullptr without
     const char*
-        response; // nullptr: no body; "octets": application/octet-stream; "text": text/plain
+        response; // nullptr: no body; "octets", "text", "csv", "events": without schema; several are
+                  // separated by blanks
     std::vector<QueryParameter> query;
     std::vector<int> statuses; // of handlers; those of the guard are the same for all (openapi.cpp)
     const char* summary;

@@ -73,10 +73,10 @@ constexpr const char* responses = R"({
   "properties": {"ready": {"type": "boolean"},
     "reasons": {"type": "array", "items": {"enum": ["draining", "quota"]}}}},
 "version": {"type": "object", "additionalProperties": false,
-  "required": ["daemon", "library", "abi", "build", "transport", "snapshots", "threads", "attend_kernel", "kernels", "limits"],
+  "required": ["daemon", "library", "abi", "build", "transport", "snapshots", "history", "threads", "attend_kernel", "kernels", "limits"],
   "properties": {"daemon": {"type": "string"}, "library": {"type": "string"}, "abi": {"type": "integer"},
     "build": {"type": "string"}, "transport": {"type": "string"}, "snapshots": {"type": "boolean"},
-    "threads": {"type": "integer"}, "attend_kernel": {"type": "string"},
+    "history": {"type": "boolean", "description": "Jobs and results outlive the process"}, "threads": {"type": "integer"}, "attend_kernel": {"type": "string"},
     "kernels": {"type": "array", "items": {"type": "object", "additionalProperties": false,
       "required": ["op", "backend", "name", "available"], "properties": {"op": {"type": "string"},
         "backend": {"type": "string"}, "name": {"type": "string"}, "available": {"type": "boolean"},
@@ -170,6 +170,7 @@ const Json& schemas() {
     static const Json all = [] {
         Json both = Json::parse(requests);
         both.update(Json::parse(responses));
+        both.update(job_schemas());
         return both;
     }();
     return all;

@@ -29,6 +29,38 @@ std::unique_ptr<Directory> open_folder(const Config& config, const char* name, c
     return std::make_unique<Directory>(config.data_dir + "/" + name, suffix);
 }
 
+// Behind the folders: their locks keep a second daemon away.
+std::unique_ptr<History> open_history(const Config& config) {
+    const bool kept = !config.data_dir.empty();
+    return std::make_unique<History>(kept ? config.data_dir + "/mustafard.sqlite3" : "",
+                                     config.max_results);
+}
+
+// Whether requests of a route take so much of the machine that an experiment beside them is slower.
+bool computes(const Route& route) {
+    const std::string_view path = route.path;
+    const auto below = [&](std::string_view prefix) { return path.starts_with(prefix); };
+    if (below("/v1/jobs") || below("/v1/results") || below("/v1/recipes")) { return false; }
+    const bool data = path.ends_with("/tensor") || path.ends_with("/bitmap") ||
+                      path.ends_with("/density") || path.ends_with("/content");
+    return route.method != Method::get || data;
+}
+
+class Computing {
+  public:
+    Computing(Activity& activity, bool counts) : activity_(counts ? &activity : nullptr) {
+        if (activity_ != nullptr) { activity_->begin(); }
+    }
+    ~Computing() {
+        if (activity_ != nullptr) { activity_->end(); }
+    }
+    Computing(const Computing&) = delete;
+    Computing& operator=(const Computing&) = delete;
+
+  private:
+    Activity* activity_;
+};
+
 } // namespace
 
 Service::Service(const Config& its_config)
@@ -40,12 +72,18 @@ Service::Service(const Config& its_config)
       snapshots(snapshot_files
                     ? std::make_unique<Snapshots>(*snapshot_files, config.snapshots_limit)
                     : nullptr),
-      caches(config.caches_limit) {}
+      caches(config.caches_limit), trace_files(open_folder(config, "traces", ".safetensors")),
+      traces(config.trace_dirs, config.data_dir + "/traces", trace_files.get(),
+             config.traces_limit),
+      jobs({traces, memory, wake, config.backend, config.job_memory, config.max_jobs,
+            config.max_streams},
+           open_history(config)) {}
 
 Response run_handler(Service& service, Request& request) {
     try {
         check_digest(request);
         const Parameters known(request); // refuses what the route does not list
+        const Computing computing(service.jobs.activity, computes(*request.route));
         return request.route->handler(service, request);
     } catch (const Problem& problem) {
         if (problem_info(problem.type()).status == 500) {

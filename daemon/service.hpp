@@ -9,6 +9,8 @@
 #include "config.hpp"
 #include "http/message.hpp"
 #include "http/staging.hpp"
+#include "http/wake.hpp"
+#include "jobs/jobs.hpp"
 #include "library.hpp"
 #include "memory.hpp"
 #include "metrics.hpp"
@@ -32,7 +34,11 @@ struct Service {
     Recipes recipes;
     std::unique_ptr<Snapshots> snapshots; // nullptr without --data-dir
     Caches caches;
+    Wake wake; // of the I/O thread
+    std::unique_ptr<Directory> trace_files;
+    Traces traces;
     std::atomic<bool> draining{false};
+    Jobs jobs; // last: its thread uses what is above
 };
 
 // Calls the handler of a request; whatever it throws becomes a problem. Never throws but std::bad_alloc.

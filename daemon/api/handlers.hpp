@@ -55,4 +55,26 @@ Response get_snapshot(Service&, Request&);
 Response delete_snapshot(Service&, Request&);
 Response restore_snapshot(Service&, Request&);
 
+// traces.cpp
+Response list_traces(Service&, Request&);
+Response put_trace(Service&, Request&);
+Response get_trace(Service&, Request&);
+Response delete_trace(Service&, Request&);
+
+// jobs.cpp
+Response post_jobs(Service&, Request&);
+Response list_jobs(Service&, Request&);
+Response get_job(Service&, Request&);
+Response follow_job(Service&, Request&);
+Response cancel_job(Service&, Request&);
+Response delete_job(Service&, Request&);
+
+// results.cpp
+Response list_results(Service&, Request&);
+Response get_result(Service&, Request&);
+Response delete_result(Service&, Request&);
+
+// activity.cpp
+Response get_activity(Service&, Request&);
+
 } // namespace mustafar::daemon

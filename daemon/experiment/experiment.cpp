@@ -24,12 +24,12 @@ struct Plan {
     Watcher& watcher;
     Clock::time_point start = Clock::now();
     std::vector<LoadedRecipe> recipes;
-    std::vector<LoadedRecipe> extra;        // baselines that nobody asked for
-    std::array<std::size_t, 3> baselines{}; // places in recipes, then extra
     std::vector<Trace> traces;
+    Context context;
+    std::vector<LoadedRecipe> extra;                // baselines that nobody asked for
+    std::array<std::size_t, 3> baselines{};         // places in recipes, then extra
     std::vector<std::vector<std::uint32_t>> layers; // per trace
     std::vector<std::size_t> shape_trace;           // per shape, the trace that is timed
-    Context context;
 };
 
 void describe(Plan& plan, Report& report) {
@@ -95,9 +95,6 @@ void find_baselines(Plan& plan) {
 
 void prepare(Plan& plan, Report& report) {
     const Settings& settings = plan.settings;
-    plan.recipes = load_recipes(settings.recipes, settings.measure, settings.sides);
-    plan.context = create_context(settings);
-    plan.traces = load_traces(settings);
     for (const Trace& trace : plan.traces) {
         plan.layers.push_back(chosen_layers(settings, trace));
         for (const LoadedRecipe& recipe : plan.recipes) { // refuse now what would be refused later
@@ -109,6 +106,7 @@ void prepare(Plan& plan, Report& report) {
     find_baselines(plan);
     describe(plan, report);
     find_shapes(plan, report);
+    plan.watcher.begun(report);
 }
 
 void replay_all(Plan& plan, Report& report) {
@@ -130,6 +128,7 @@ void replay_all(Plan& plan, Report& report) {
             });
             row.shape = report.traces[i].shape;
             report.rows.push_back(std::move(row));
+            plan.watcher.row(report, report.rows.size() - 1);
         }
     }
 }
@@ -159,18 +158,38 @@ void time_all(Plan& plan, Report& report) {
             timings[r].asked = false;
         }
         report.shapes[i].timings = std::move(timings);
+        for (std::size_t r = 0; r < report.rows.size(); ++r) {
+            if (report.rows[r].shape == i) { plan.watcher.row(report, r); }
+        }
     }
 }
 
 } // namespace
 
-void run_experiment(const Settings& settings, Watcher& watcher, Report& report) {
-    Plan plan{settings, watcher, Clock::now(), {}, {}, {}, {}, {}, {}, nullptr};
+void run_experiment(const Settings& settings, Inputs inputs, Watcher& watcher, Report& report) {
+    Plan plan{settings,
+              watcher,
+              Clock::now(),
+              std::move(inputs.recipes),
+              std::move(inputs.traces),
+              std::move(inputs.context),
+              {},
+              {},
+              {},
+              {}};
     prepare(plan, report);
     replay_all(plan, report);
     if (settings.timing) { time_all(plan, report); }
     report.seconds = std::chrono::duration<double>(Clock::now() - plan.start).count();
     report.complete = true;
+}
+
+void run_experiment(const Settings& settings, Watcher& watcher, Report& report) {
+    Inputs inputs;
+    inputs.recipes = load_recipes(settings.recipes, settings.measure, settings.sides);
+    inputs.context = create_context(settings);
+    inputs.traces = load_traces(settings);
+    run_experiment(settings, std::move(inputs), watcher, report);
 }
 
 } // namespace mustafar::experiment

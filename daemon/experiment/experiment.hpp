@@ -5,15 +5,26 @@
 #include <string>
 #include <vector>
 
+#include "experiment/capi.hpp"
+#include "experiment/recipes.hpp"
 #include "experiment/report.hpp"
 #include "experiment/settings.hpp"
+#include "experiment/trace.hpp"
 #include "experiment/watcher.hpp"
 
 namespace mustafar::experiment {
 
+// What an experiment works on, for callers that have it from elsewhere than the files and names in Settings.
+struct Inputs {
+    std::vector<LoadedRecipe> recipes; // changed by change_recipe, with different names
+    std::vector<Trace> traces;         // with different names
+    Context context;
+};
+
 // Runs it. `report` grows as results come in; after a Failure (Interrupted too) its rows are complete ones.
 // Everything that can be refused is refused before the first measurement.
 void run_experiment(const Settings& settings, Watcher& watcher, Report& report);
+void run_experiment(const Settings& settings, Inputs inputs, Watcher& watcher, Report& report);
 
 // The library's dense attention against the outputs that came with a trace.
 struct Verified {

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The report as JSON and as CSV, from one list of columns.
+#include "experiment/json.hpp"
+
 #include <cmath>
-
-#include <nlohmann/json.hpp>
-
-#include "experiment/output.hpp"
 
 namespace mustafar::experiment {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // Whole numbers without a fraction, NaN and infinity as null.
 Json number(double value) {
@@ -22,44 +18,6 @@ Json number(double value) {
 }
 
 Json nanoseconds(double value) { return number(std::round(value)); }
-
-// The columns that JSON rows and CSV lines share, in order.
-Json flat_row(const Report& report, const Row& row) {
-    const Timing* timing = report.timing(row);
-    const TimedLength* last = timing == nullptr ? nullptr : &timing->lengths.back();
-    Json out = {{"recipe", row.recipe},
-                {"trace", row.trace},
-                {"tokens", row.tokens},
-                {"bytes_per_token", number(row.bytes_per_token)},
-                {"row_bytes_k", number(row.row_bytes_k)},
-                {"row_bytes_v", number(row.row_bytes_v)},
-                {"ratio_to_dense_f16", number(row.cache_ratio)},
-                {"body_ratio_to_dense_f16", number(row.body_ratio)},
-                {"k_error", number(row.overall.k)},
-                {"v_error", number(row.overall.v)},
-                {"out_error", number(row.overall.out)},
-                {"out_error_max", number(row.overall.out_max)},
-                {"out_error_worst_layer", number(row.worst)},
-                {"worst_layer", row.worst_layer},
-                {"kl", number(row.overall.kl)},
-                {"pack_ns_per_token", nanoseconds(row.pack_ns_per_token)}};
-    out["attend_ns_per_token"] = nanoseconds(last == nullptr ? not_measured : last->p50);
-    out["p10"] = nanoseconds(last == nullptr ? not_measured : last->p10);
-    out["p90"] = nanoseconds(last == nullptr ? not_measured : last->p90);
-    out["attend_tokens"] = last == nullptr ? Json() : Json(last->tokens);
-    out["gigabytes_per_second"] = last == nullptr ? Json() : number(last->gigabytes_per_second());
-    for (std::size_t i = 0; i < baselines.size(); ++i) {
-        const bool known = timing != nullptr && timing->break_even[i].has_value();
-        out[std::string("break_even_") + baseline_labels[i]] =
-            known ? Json(*timing->break_even[i]) : Json();
-    }
-    out["body_tokens"] = number(row.body_tokens);
-    out["cache_bytes"] = row.cache_bytes;
-    out["window_bytes"] = row.window_bytes;
-    out["dense_bytes"] = row.dense_bytes;
-    out["digest"] = row.digest;
-    return out;
-}
 
 Json layers_json(const Row& row) {
     Json out = Json::array();
@@ -133,10 +91,54 @@ std::string csv_field(const Json& value) {
 
 } // namespace
 
-std::string json_text(const Report& report) {
+Json flat_row(const Report& report, const Row& row) {
+    const Timing* timing = report.timing(row);
+    const TimedLength* last = timing == nullptr ? nullptr : &timing->lengths.back();
+    Json out = {{"recipe", row.recipe},
+                {"trace", row.trace},
+                {"tokens", row.tokens},
+                {"bytes_per_token", number(row.bytes_per_token)},
+                {"row_bytes_k", number(row.row_bytes_k)},
+                {"row_bytes_v", number(row.row_bytes_v)},
+                {"ratio_to_dense_f16", number(row.cache_ratio)},
+                {"body_ratio_to_dense_f16", number(row.body_ratio)},
+                {"k_error", number(row.overall.k)},
+                {"v_error", number(row.overall.v)},
+                {"out_error", number(row.overall.out)},
+                {"out_error_max", number(row.overall.out_max)},
+                {"out_error_worst_layer", number(row.worst)},
+                {"worst_layer", row.worst_layer},
+                {"kl", number(row.overall.kl)},
+                {"pack_ns_per_token", nanoseconds(row.pack_ns_per_token)}};
+    out["attend_ns_per_token"] = nanoseconds(last == nullptr ? not_measured : last->p50);
+    out["p10"] = nanoseconds(last == nullptr ? not_measured : last->p10);
+    out["p90"] = nanoseconds(last == nullptr ? not_measured : last->p90);
+    out["attend_tokens"] = last == nullptr ? Json() : Json(last->tokens);
+    out["gigabytes_per_second"] = last == nullptr ? Json() : number(last->gigabytes_per_second());
+    for (std::size_t i = 0; i < baselines.size(); ++i) {
+        const bool known = timing != nullptr && timing->break_even[i].has_value();
+        out[std::string("break_even_") + baseline_labels[i]] =
+            known ? Json(*timing->break_even[i]) : Json();
+    }
+    out["body_tokens"] = number(row.body_tokens);
+    out["cache_bytes"] = row.cache_bytes;
+    out["window_bytes"] = row.window_bytes;
+    out["dense_bytes"] = row.dense_bytes;
+    out["digest"] = row.digest;
+    return out;
+}
+
+Json full_row(const Report& report, const Row& row) {
+    Json out = flat_row(report, row);
+    out["layers"] = layers_json(row);
+    out["samples"] = samples_json(report.timing(row));
+    return out;
+}
+
+Json head_json(const Report& report) {
     Json kernels = Json::object();
     for (const Kernel& kernel : report.kernels) { kernels[kernel.op] = kernel.name; }
-    Json out = {
+    return {
         {"schema", "mustafar.experiment"},
         {"version", 1},
         {"command", report.settings.command},
@@ -153,30 +155,35 @@ std::string json_text(const Report& report) {
         {"kernels", std::move(kernels)},
         {"settings", settings_json(report.settings)},
         {"traces", traces_json(report)}};
-    Json rows = Json::array();
-    for (const Row& row : report.rows) {
-        Json flat = flat_row(report, row);
-        flat["layers"] = layers_json(row);
-        flat["samples"] = samples_json(report.timing(row));
-        rows.push_back(std::move(flat));
-    }
-    out["rows"] = std::move(rows);
-    return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::string csv_text(const Report& report) {
+std::string csv_of(const std::vector<Json>& rows) {
     std::string text;
-    for (const Row& row : report.rows) {
-        const Json flat = flat_row(report, row);
+    for (const Json& row : rows) {
         std::string names;
         std::string values;
-        for (const auto& [name, value] : flat.items()) {
+        for (const auto& [name, value] : row.items()) {
+            if (value.is_structured()) { continue; } // layers, samples
             names += (names.empty() ? "" : ",") + name;
             values += (values.empty() ? "" : ",") + csv_field(value);
         }
         text += (text.empty() ? names + "\r\n" : "") + values + "\r\n";
     }
     return text;
+}
+
+std::string json_text(const Report& report) {
+    Json out = head_json(report);
+    Json rows = Json::array();
+    for (const Row& row : report.rows) { rows.push_back(full_row(report, row)); }
+    out["rows"] = std::move(rows);
+    return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string csv_text(const Report& report) {
+    std::vector<Json> rows;
+    for (const Row& row : report.rows) { rows.push_back(flat_row(report, row)); }
+    return csv_of(rows);
 }
 
 } // namespace mustafar::experiment

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "experiment/experiment.hpp"
+#include "experiment/json.hpp"
 #include "experiment/report.hpp"
 
 namespace mustafar::experiment {
@@ -13,8 +14,6 @@ namespace mustafar::experiment {
 // Tables for a terminal, at most 100 columns wide, each line ended by '\n'.
 std::string table_text(const Report& report);
 std::string verified_text(const std::vector<Verified>& verified);
-std::string json_text(const Report& report); // schema: docs/experiments.md, section 6
-std::string csv_text(const Report& report);  // RFC 4180, one line per row of the JSON
 std::string html_text(const Report& report); // one file, no network, no script
 
 // Number as tables and pictures show it: three digits, "-" for NaN.

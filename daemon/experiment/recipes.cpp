@@ -157,18 +157,25 @@ LoadedRecipe change_recipe(LoadedRecipe source, Measure measure, Sides sides) {
     return loaded(source.name, parse("recipe " + source.name + ", changed", json.dump()));
 }
 
+LoadedRecipe parse_named_recipe(const std::string& name, const std::string& text) {
+    return loaded(name, parse("recipe " + name, text));
+}
+
+void add_recipe(std::vector<LoadedRecipe>& recipes, LoadedRecipe recipe) {
+    const auto same_name = [&](const LoadedRecipe& other) { return other.name == recipe.name; };
+    const auto twin = std::ranges::find_if(recipes, same_name);
+    if (twin != recipes.end() && twin->digest == recipe.digest) { return; }
+    for (int i = 2; std::ranges::any_of(recipes, same_name); ++i) {
+        recipe.name = fmt::format("{}#{}", recipe.name.substr(0, recipe.name.find('#')), i);
+    }
+    recipes.push_back(std::move(recipe));
+}
+
 std::vector<LoadedRecipe> load_recipes(std::span<const std::string> texts, Measure measure,
                                        Sides sides) {
     std::vector<LoadedRecipe> out;
     for (const std::string& text : texts) {
-        LoadedRecipe recipe = change_recipe(load_recipe(text), measure, sides);
-        const auto same_name = [&](const LoadedRecipe& other) { return other.name == recipe.name; };
-        const auto twin = std::ranges::find_if(out, same_name);
-        if (twin != out.end() && twin->digest == recipe.digest) { continue; }
-        for (int i = 2; std::ranges::any_of(out, same_name); ++i) {
-            recipe.name = fmt::format("{}#{}", recipe.name.substr(0, recipe.name.find('#')), i);
-        }
-        out.push_back(std::move(recipe));
+        add_recipe(out, change_recipe(load_recipe(text), measure, sides));
     }
     return out;
 }

@@ -28,6 +28,12 @@ std::vector<std::string> split_recipes(const std::string& argument);
 // nobody knows, exit_data for a file that is missing or wrong.
 LoadedRecipe load_recipe(const std::string& text);
 
+// A name or shorthand of the library, or JSON; never a file. `name` is for tables. Throws Refused.
+LoadedRecipe parse_named_recipe(const std::string& name, const std::string& text);
+
+// Appends `recipe` unless it is there already; one of the same name gets "#2", "#3", ...
+void add_recipe(std::vector<LoadedRecipe>& recipes, LoadedRecipe recipe);
+
 // All of `texts`, each once, with different names, and changed by change_recipe.
 std::vector<LoadedRecipe> load_recipes(std::span<const std::string> texts, Measure measure,
                                        Sides sides);

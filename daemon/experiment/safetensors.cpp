@@ -156,9 +156,10 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     std::set<std::string> seen_; // keys of the current object
 };
 
-std::uint64_t read_length(std::span<const std::byte> file) {
+// `bytes` of the whole file; `file` may be its start only.
+std::uint64_t read_length(std::span<const std::byte> file, std::uint64_t bytes) {
     if (file.size() < 8) {
-        fail("file of " + std::to_string(file.size()) + " bytes: no room for the header's length");
+        fail("file of " + std::to_string(bytes) + " bytes: no room for the header's length");
     }
     std::uint64_t length = 0;
     for (std::size_t i = 8; i-- > 0;) {
@@ -167,9 +168,9 @@ std::uint64_t read_length(std::span<const std::byte> file) {
     if (length > safetensors_header_max) {
         fail("header length " + std::to_string(length) + " is above the limit of 1 MiB");
     }
-    if (length > file.size() - 8) {
+    if (length > bytes - 8 || length > file.size() - 8) {
         fail("header length " + std::to_string(length) + " is more than the file holds (" +
-             std::to_string(file.size()) + " bytes): truncated?");
+             std::to_string(bytes) + " bytes): truncated?");
     }
     return length;
 }
@@ -263,27 +264,43 @@ std::uint64_t safetensors_dtype_bytes(std::string_view dtype) {
     return found == known.end() ? 0 : found->second;
 }
 
-Safetensors parse_safetensors(std::span<const std::byte> file) {
-    const std::uint64_t length = read_length(file);
-    const std::span<const std::byte> data = file.subspan(8 + length);
-    const std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, length);
-    Header header = read_header(text);
+namespace {
 
+// `data_bytes` stand behind the header; `data` is all of them or empty.
+Safetensors read_entries(Header header, std::span<const std::byte> data, std::uint64_t data_bytes) {
     Safetensors out;
     out.metadata = std::move(header.metadata);
     out.entries.reserve(header.entries.size());
     std::uint64_t place = 0;
     for (Header::Entry& entry : header.entries) {
-        const std::uint64_t end = check_entry(entry, place, data.size());
+        const std::uint64_t end = check_entry(entry, place, data_bytes);
         out.entries.push_back({std::move(entry.name), std::move(entry.dtype),
-                               std::move(entry.shape), data.subspan(place, end - place)});
+                               std::move(entry.shape),
+                               data.empty() ? data : data.subspan(place, end - place)});
         place = end;
     }
-    if (place != data.size()) {
+    if (place != data_bytes) {
         fail("the last tensor ends at " + std::to_string(place) + ", the file holds " +
-             std::to_string(data.size()) + " bytes of data");
+             std::to_string(data_bytes) + " bytes of data");
     }
     return out;
+}
+
+Header header_of(std::span<const std::byte> file, std::uint64_t length) {
+    return read_header({reinterpret_cast<const char*>(file.data()) + 8, length});
+}
+
+} // namespace
+
+Safetensors parse_safetensors(std::span<const std::byte> file) {
+    const std::uint64_t length = read_length(file, file.size());
+    const std::span<const std::byte> data = file.subspan(8 + length);
+    return read_entries(header_of(file, length), data, data.size());
+}
+
+Safetensors parse_safetensors_start(std::span<const std::byte> start, std::uint64_t file_bytes) {
+    const std::uint64_t length = read_length(start, file_bytes);
+    return read_entries(header_of(start, length), {}, file_bytes - 8 - length);
 }
 
 } // namespace mustafar::experiment

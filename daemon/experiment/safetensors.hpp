@@ -47,6 +47,9 @@ struct Safetensors {
 // Throws SafetensorsError with the rule that is broken and where. The result points into `file`.
 Safetensors parse_safetensors(std::span<const std::byte> file);
 
+// The same from the start of a file, as long as its header is in it, and the size of the whole: entries have no data.
+Safetensors parse_safetensors_start(std::span<const std::byte> start, std::uint64_t file_bytes);
+
 // Bytes of one element; 0 for a type that this reader does not know.
 std::uint64_t safetensors_dtype_bytes(std::string_view dtype);
 

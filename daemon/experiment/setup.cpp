@@ -30,15 +30,16 @@ std::vector<Trace> load_traces(const Settings& settings) {
     return traces;
 }
 
-Context create_context(const Settings& settings) {
+Context create_context(const Settings& settings, const mustafar_allocator* allocator,
+                       std::uint64_t quota_bytes) {
     auto options = sized<mustafar_context_options>();
     options.threads = settings.threads;
+    options.quota_bytes = quota_bytes;
     if (settings.backend.size() >= sizeof(options.backend)) {
         throw Failure(exit_usage, fmt::format("--backend {}: no such backend", settings.backend));
     }
     std::ranges::copy(settings.backend, options.backend);
-    return make<mustafar_context>("context", mustafar_context_create, &options,
-                                  static_cast<mustafar_allocator*>(nullptr),
+    return make<mustafar_context>("context", mustafar_context_create, &options, allocator,
                                   static_cast<mustafar_log_hook*>(nullptr));
 }
 

@@ -144,6 +144,26 @@ TraceLayer read_layer(const Reader& reader, const Trace& t, std::uint32_t index)
     return layer;
 }
 
+// The shapes and types that read_layer asks for.
+void check_layer(const Reader& reader, const Trace& t, std::uint32_t index) {
+    const char* halves = t.dtype == MUSTAFAR_BF16 ? "BF16" : "F16";
+    const auto check = [&](const char* part, const char* dtype,
+                           std::initializer_list<std::uint64_t> shape) {
+        const std::string tensor = fmt::format("layers.{}.{}", index, part);
+        if (dtype != halves && !reader.has(tensor)) { return; }
+        const SafetensorsEntry& entry = reader.find(tensor, shape);
+        if (entry.dtype != dtype) {
+            fail(t.name,
+                 fmt::format("tensor \"{}\" is {}, expected was {}", tensor, entry.dtype, dtype));
+        }
+    };
+    check("k", halves, {t.kv_heads, t.tokens, t.head_dim});
+    check("v", halves, {t.kv_heads, t.tokens, t.head_dim});
+    check("q", halves, {t.q_heads, t.queries, t.head_dim});
+    check("out", "F32", {t.q_heads, t.queries, t.head_dim}); // these two may be missing
+    check("lse", "F32", {t.q_heads, t.queries});
+}
+
 std::vector<std::byte> read_file(const std::filesystem::path& path) {
     std::error_code error;
     const auto size = std::filesystem::file_size(path, error);
@@ -218,16 +238,12 @@ void Trace::keep_last(std::uint32_t count_tokens, std::uint32_t count_queries) {
     queries = kept_queries;
 }
 
-Trace parse_trace(std::span<const std::byte> bytes, const std::string& name) {
+namespace {
+
+// Everything but the layers, which are there without values.
+Trace read_metadata(const Safetensors& file, const Reader& reader, const std::string& name) {
     Trace trace;
     trace.name = name;
-    Safetensors file;
-    try {
-        file = parse_safetensors(bytes);
-    } catch (const SafetensorsError& error) {
-        fail(name, fmt::format("not a safetensors file: {}", error.what()));
-    }
-    const Reader reader(file, name);
     trace.model = reader.text("model");
     trace.kind = reader.text("kind");
     trace.tokens = reader.count("T");
@@ -240,9 +256,65 @@ Trace parse_trace(std::span<const std::byte> bytes, const std::string& name) {
     check_shape(trace);
     const SafetensorsEntry* first = file.find("layers.0.k");
     trace.dtype = first != nullptr && first->dtype == "BF16" ? MUSTAFAR_BF16 : MUSTAFAR_F16;
-    for (std::uint32_t i = 0; i < layers; ++i) {
-        trace.layers.push_back(read_layer(reader, trace, i));
+    trace.layers.resize(layers);
+    return trace;
+}
+
+template <class Parse>
+Safetensors parsed(const std::string& name, const Parse& parse) {
+    try {
+        return parse();
+    } catch (const SafetensorsError& error) {
+        fail(name, fmt::format("not a safetensors file: {}", error.what()));
     }
+}
+
+Trace read_trace(std::span<const std::byte> bytes, const std::string& name, bool keep_values) {
+    const Safetensors file = parsed(name, [&] { return parse_safetensors(bytes); });
+    const Reader reader(file, name);
+    Trace trace = read_metadata(file, reader, name);
+    for (std::uint32_t i = 0; i < trace.layers.size(); ++i) {
+        TraceLayer layer = read_layer(reader, trace, i);
+        if (keep_values) { trace.layers[i] = std::move(layer); }
+    }
+    return trace;
+}
+
+// The length of the header, and the header.
+std::vector<std::byte> read_start(const std::filesystem::path& path, std::uint64_t* file_bytes) {
+    std::error_code error;
+    *file_bytes = std::filesystem::file_size(path, error);
+    if (error) { fail(path.string(), fmt::format("cannot be read: {}", error.message())); }
+    std::ifstream stream(path, std::ios::binary);
+    std::vector<std::byte> bytes(8 + safetensors_header_max);
+    stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    if (!stream && !stream.eof()) {
+        fail(path.string(), fmt::format("cannot be read: {}", std::strerror(errno)));
+    }
+    bytes.resize(static_cast<std::size_t>(stream.gcount()));
+    return bytes;
+}
+
+} // namespace
+
+Trace parse_trace(std::span<const std::byte> bytes, const std::string& name) {
+    return read_trace(bytes, name, true);
+}
+
+Trace check_trace(std::span<const std::byte> bytes, const std::string& name) {
+    return read_trace(bytes, name, false);
+}
+
+Trace describe_trace(const std::filesystem::path& path) {
+    std::uint64_t file_bytes = 0;
+    const std::vector<std::byte> start = read_start(path, &file_bytes);
+    const std::string name = path.stem().string();
+    const Safetensors file =
+        parsed(name, [&] { return parse_safetensors_start(start, file_bytes); });
+    const Reader reader(file, name);
+    Trace trace = read_metadata(file, reader, name);
+    trace.path = path.string();
+    for (std::uint32_t i = 0; i < trace.layers.size(); ++i) { check_layer(reader, trace, i); }
     return trace;
 }
 

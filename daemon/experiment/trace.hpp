@@ -61,4 +61,10 @@ Trace load_trace(const std::filesystem::path& path);
 // The same from bytes in memory; `name` is for messages.
 Trace parse_trace(std::span<const std::byte> file, const std::string& name);
 
+// Everything that load_trace refuses, a layer at a time: what comes back has no values.
+Trace check_trace(std::span<const std::byte> file, const std::string& name);
+
+// What the header of a file says, with the shapes of all tensors checked and nothing of their values.
+Trace describe_trace(const std::filesystem::path& path);
+
 } // namespace mustafar::experiment

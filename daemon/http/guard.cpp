@@ -20,7 +20,7 @@ namespace mustafar::daemon {
 
 namespace {
 
-enum Key : std::uint64_t { key_listener = 1, key_workers = 2, key_signals = 3 };
+enum Key : std::uint64_t { key_listener = 1, key_workers = 2, key_signals = 3, key_wake = 4 };
 
 constexpr auto tick = std::chrono::milliseconds(100);
 constexpr std::size_t scratch_bytes = 64 * 1024;
@@ -51,6 +51,7 @@ Guard::Guard(const Config& config, CheckSettings checks, Listener listener, Serv
     watch(listener_.socket(), EPOLLIN, key_listener);
     watch(workers_.event(), EPOLLIN, key_workers);
     watch(signals_, EPOLLIN, key_signals);
+    watch(service_.wake.event(), EPOLLIN, key_wake);
 }
 
 Guard::~Guard() {
@@ -87,6 +88,10 @@ void Guard::run() {
                 break;
             case key_signals:
                 begin_drain();
+                break;
+            case key_wake:
+                service_.wake.take();
+                look_at_kept();
                 break;
             default:
                 if (const auto at = connections_.find(event.data.u64); at != connections_.end()) {
@@ -143,7 +148,12 @@ void Guard::take_answers() {
         if (at == connections_.end()) { continue; } // the client has gone
         Connection& connection = *at->second;
         connection.exchange = std::move(exchange);
-        start_sending(connection);
+        const Response& response = connection.exchange->response;
+        if (response.later || response.stream) {
+            keep(connection);
+        } else {
+            start_sending(connection);
+        }
         advance(connection);
     }
 }
@@ -165,13 +175,22 @@ void Guard::check_deadlines() {
     service_.metrics.connections = connections_.size();
     service_.metrics.queue_depth = workers_.queued();
     std::vector<std::uint64_t> late;
+    std::size_t in_flight = 0;
     for (const auto& [serial, connection] : connections_) {
+        in_flight += connection->exchange ? 1 : 0;
         if (now_ >= connection->deadline || now_ >= connection->last_call) {
             late.push_back(serial);
         }
     }
+    service_.metrics.in_flight = in_flight;
+    forget_kept();
     for (const std::uint64_t serial : late) {
         Connection& connection = *connections_.at(serial);
+        const bool kept = is_kept(connection);
+        if (kept && kept_is_late(connection)) {
+            if (connections_.contains(serial)) { advance(connection); }
+            continue;
+        }
         const bool began = !connection.in.empty() || connection.phase == Phase::body;
         if (connection.phase == Phase::body || (connection.phase == Phase::head && began)) {
             connection.exchange.reset();
@@ -179,7 +198,9 @@ void Guard::check_deadlines() {
                    Problem(ProblemType::request_timeout, "the rest did not come in time"), nullptr);
             advance(connection);
         } else {
-            if (connection.phase == Phase::sending) { service_.metrics.rejected("slow-reader"); }
+            if (connection.phase == Phase::sending || kept) {
+                service_.metrics.rejected("slow-reader");
+            }
             close(connection);
         }
     }
@@ -208,6 +229,8 @@ void Guard::begin_drain() {
         if (nothing || connection->phase == Phase::linger) { idle.push_back(serial); }
     }
     for (const std::uint64_t serial : idle) { close(*connections_.at(serial)); }
+    service_.jobs.stop();
+    look_at_kept();
 }
 
 bool Guard::drained() const {

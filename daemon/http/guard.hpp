@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "config.hpp"
@@ -19,12 +20,14 @@ namespace mustafar::daemon {
 struct Service;
 
 enum class Phase {
-    head,    // between requests, or some of a head is here
-    body,    // the body of `exchange` is coming
-    waiting, // with the workers
-    sending, // the reply of `exchange` is going out
-    skip,    // the rest of a body that was refused
-    linger   // closed for writing: the client may still read what was sent
+    head,      // between requests, or some of a head is here
+    body,      // the body of `exchange` is coming
+    waiting,   // with the workers
+    parked,    // its reply comes later: a long poll
+    streaming, // events are sent as they come
+    sending,   // the reply of `exchange` is going out
+    skip,      // the rest of a body that was refused
+    linger     // closed for writing: the client may still read what was sent
 };
 
 // Threads: the I/O thread only.
@@ -38,8 +41,9 @@ struct Connection {
     bool hung_up = false; // the end is on its way, behind what can still be read
     bool ended = false;   // the client sends no more
     bool close_after = false;
-    bool listed = false; // in Guard::again_
-    std::string in;      // received and not used yet: of this head, or of requests behind it
+    bool stream_ended = false; // what is in its buffer is the last
+    bool listed = false;       // in Guard::again_
+    std::string in;            // received and not used yet: of this head, or of requests behind it
     std::size_t scanned = 0;
     std::unique_ptr<Exchange> exchange;
     std::size_t received = 0;   // of its body
@@ -84,6 +88,15 @@ class Guard {
     void body_arrived(Connection& connection);
     std::ptrdiff_t receive(Connection& connection, char* data, std::size_t bytes);
 
+    // guard_stream.cpp
+    void keep(Connection& connection);
+    void look_at_kept();
+    void forget_kept();
+    static bool is_kept(const Connection& connection);
+    bool ask_later(Connection& connection);
+    bool send_stream(Connection& connection);
+    bool kept_is_late(Connection& connection);
+
     // guard_send.cpp
     void refuse(Connection& connection, const Problem& problem, const Head* head);
     void reply(Connection& connection, Response response);
@@ -104,7 +117,8 @@ class Guard {
     Clock::time_point drain_deadline_ = Clock::time_point::max();
     std::uint64_t next_serial_ = 16; // smaller keys are not connections
     std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
-    std::vector<std::uint64_t> again_; // have had their turn and could go on
+    std::vector<std::uint64_t> again_;       // have had their turn and could go on
+    std::unordered_set<std::uint64_t> kept_; // parked or streaming, or were a moment ago
     std::vector<char> scratch_;
     Workers workers_;
 };

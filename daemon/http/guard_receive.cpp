@@ -86,6 +86,12 @@ void Guard::advance(Connection& connection) {
         case Phase::linger:
             more = receive_unwanted(connection);
             break;
+        case Phase::parked:
+            more = ask_later(connection);
+            break;
+        case Phase::streaming:
+            more = send_stream(connection);
+            break;
         case Phase::waiting:
             return;
         }

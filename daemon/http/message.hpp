@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,8 +27,9 @@ struct Field {
 using Fields = std::vector<Field>;
 
 // Fields that handlers may ask for, in lower case; the guard leaves all others behind.
-inline constexpr std::string_view request_fields[] = {"accept", "accept-encoding", "if-match",
-                                                      "if-none-match", "content-digest"};
+inline constexpr std::string_view request_fields[] = {
+    "accept",         "accept-encoding", "if-match",     "if-none-match",
+    "content-digest", "idempotency-key", "last-event-id"};
 
 struct Route;
 
@@ -52,12 +54,37 @@ struct Request {
     }
 };
 
+struct Response;
+
+// A reply that is not known yet (a long poll). The I/O thread keeps it: no worker waits. It asks when it is woken, at
+// the deadline and when the server stops. Calls must neither wait nor take long.
+class Later {
+  public:
+    virtual ~Later() = default;
+    virtual bool ready() = 0;        // there is nothing to wait for any more
+    virtual Response response() = 0; // what can be said now
+    Clock::time_point deadline;
+};
+
+// A reply without an end that is known (events). The I/O thread keeps it, and sends what there is as the client takes
+// it. Calls must neither wait nor take long.
+class EventStream {
+  public:
+    virtual ~EventStream() = default;
+    // Appends what is there, about `bytes` at most. False: that was the end.
+    virtual bool pull(std::string& out, std::size_t bytes) = 0;
+    virtual std::string_view ping() const = 0; // what is sent when there was nothing for a while
+};
+
 struct Response {
     int status = 200;
-    std::string type; // Content-Type; empty without a body
-    Fields fields;    // further ones; values are ours, never a client's
-    std::string text; // the body, or
-    Staging data;     // the body, when it is large
+    std::string type;             // Content-Type; empty without a body
+    Fields fields;                // further ones; values are ours, never a client's
+    std::string text;             // the body, or
+    Staging data;                 // the body, when it is large
+    std::unique_ptr<Later> later; // instead of all of the above
+    std::unique_ptr<EventStream>
+        stream; // instead of a body: it goes until its end, which closes the connection
 
     std::string_view body() const { return data.empty() ? std::string_view(text) : data.view(); }
 };

@@ -35,6 +35,8 @@ const char* status_text(int status) {
         return "OK";
     case 201:
         return "Created";
+    case 202:
+        return "Accepted";
     case 204:
         return "No Content";
     case 304:
@@ -89,7 +91,7 @@ Fields common_fields(const Response& response, bool keep_alive) {
         return std::ranges::any_of(response.fields,
                                    [&](const Field& own) { return own.name == field.name; });
     });
-    if (!has_no_body(response.status)) {
+    if (!has_no_body(response.status) && !response.stream) {
         fields.push_back({"Content-Length", std::to_string(response.body().size())});
     }
     if (!response.type.empty()) { fields.push_back({"Content-Type", response.type}); }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// JSON schemas of traces, jobs, results and activity.
+#include "openapi.hpp"
+
+namespace mustafar::daemon {
+
+namespace {
+
+constexpr const char* texts = R"({
+"time": {"type": "string", "format": "date-time"},
+"trace": {"type": "object", "additionalProperties": false,
+  "required": ["name", "bytes", "builtin", "modified", "model", "kind", "tokens", "queries", "layers", "q_heads", "kv_heads",
+    "head_dim", "dtype", "state"],
+  "properties": {"name": {"$ref": "#/components/schemas/id"}, "bytes": {"type": "integer"}, "builtin": {"type": "boolean"},
+    "modified": {"type": "string"}, "model": {"type": "string"}, "kind": {"type": "string"}, "tokens": {"type": "integer"},
+    "queries": {"type": "integer"}, "layers": {"type": "integer"}, "q_heads": {"type": "integer"},
+    "kv_heads": {"type": "integer"}, "head_dim": {"type": "integer"}, "dtype": {"enum": ["f16", "bf16"]},
+    "state": {"enum": ["good", "corrupt"], "description": "As far as its header tells"},
+    "reason": {"type": "string", "description": "Where it is corrupt"}}},
+"traces": {"type": "object", "additionalProperties": false, "required": ["traces"],
+  "properties": {"traces": {"type": "array", "items": {"$ref": "#/components/schemas/trace"}}}},
+"synthetic": {"type": "object", "additionalProperties": false, "required": ["geometry", "tokens"],
+  "description": "Generated data: sizes and times of a shape, errors only as an order of magnitude",
+  "properties": {"geometry": {"$ref": "#/components/schemas/geometry"}, "tokens": {"$ref": "#/components/schemas/count"},
+    "seed": {"type": "integer", "minimum": 0}}},
+"job-request": {"type": "object", "additionalProperties": false, "required": ["recipes"],
+  "description": "Exactly one of traces and synthetic; the others mean what the options of mustafar-experiment mean",
+  "properties": {"label": {"type": "string", "maxLength": 200},
+    "traces": {"type": "array", "minItems": 1, "maxItems": 16, "items": {"$ref": "#/components/schemas/id"}},
+    "synthetic": {"$ref": "#/components/schemas/synthetic"},
+    "recipes": {"type": "array", "minItems": 1, "maxItems": 32, "items": {"$ref": "#/components/schemas/recipe-ref"}},
+    "lengths": {"type": "array", "minItems": 1, "maxItems": 16, "items": {"$ref": "#/components/schemas/count"}},
+    "threads": {"type": "array", "minItems": 1, "maxItems": 8, "description": "One run each; 0: all there are",
+      "items": {"type": "integer", "minimum": 0, "maximum": 1024}},
+    "tokens": {"$ref": "#/components/schemas/count"}, "queries": {"$ref": "#/components/schemas/count"},
+    "repeats": {"type": "integer", "minimum": 1, "maximum": 1000}, "seed": {"type": "integer", "minimum": 0},
+    "measure": {"enum": ["decode", "window", "none"]}, "sides": {"enum": ["both", "k", "v"]},
+    "layers": {"type": "array", "minItems": 1, "maxItems": 4096, "items": {"$ref": "#/components/schemas/number"}},
+    "drop_mass": {"type": "number", "minimum": 0, "maximum": 1}, "timing": {"type": "boolean"},
+    "budget_seconds": {"type": "number", "minimum": 0, "maximum": 1000000}}},
+"job": {"type": "object", "additionalProperties": false,
+  "required": ["id", "label", "state", "version", "progress", "what", "items", "items_done", "rows", "created", "started",
+    "finished", "error", "request", "results", "contended"],
+  "properties": {"id": {"$ref": "#/components/schemas/id"}, "label": {"type": "string"},
+    "state": {"enum": ["queued", "running", "done", "failed", "cancelled", "interrupted"]},
+    "version": {"type": "integer", "description": "Grows with each event"}, "progress": {"type": "number", "minimum": 0, "maximum": 1},
+    "what": {"type": "string"}, "items": {"type": "integer", "description": "Runs, one for each number of threads"},
+    "items_done": {"type": "integer"}, "rows": {"type": "integer"}, "created": {"$ref": "#/components/schemas/time"},
+    "started": {"oneOf": [{"$ref": "#/components/schemas/time"}, {"type": "null"}]},
+    "finished": {"oneOf": [{"$ref": "#/components/schemas/time"}, {"type": "null"}]},
+    "error": {"oneOf": [{"type": "null"}, {"type": "object", "additionalProperties": false, "required": ["type", "detail"],
+      "properties": {"type": {"type": "string"}, "detail": {"type": "string"}}}]},
+    "request": {"$ref": "#/components/schemas/job-request"},
+    "results": {"type": "array", "items": {"$ref": "#/components/schemas/id"}},
+    "contended": {"type": "boolean", "description": "Other requests computed meanwhile: times are not to be trusted"}}},
+"jobs": {"type": "object", "additionalProperties": false, "required": ["jobs", "next"],
+  "properties": {"jobs": {"type": "array", "items": {"$ref": "#/components/schemas/job"}},
+    "next": {"type": ["string", "null"], "description": "Value of after= for the next page"}}},
+"result-summary": {"type": "object", "additionalProperties": false,
+  "required": ["id", "job", "label", "created", "complete", "contended", "threads", "rows", "recipes", "traces"],
+  "properties": {"id": {"$ref": "#/components/schemas/id"}, "job": {"$ref": "#/components/schemas/id"}, "label": {"type": "string"},
+    "created": {"$ref": "#/components/schemas/time"}, "complete": {"type": "boolean"}, "contended": {"type": "boolean"},
+    "threads": {"type": "integer"}, "rows": {"type": "integer"}, "recipes": {"type": "array", "items": {"type": "string"}},
+    "traces": {"type": "array", "items": {"type": "string"}}}},
+"results": {"type": "object", "additionalProperties": false, "required": ["results", "next"],
+  "properties": {"results": {"type": "array", "items": {"$ref": "#/components/schemas/result-summary"}},
+    "next": {"type": ["string", "null"], "description": "Value of after= for the next page"}}},
+"result": {"type": "object", "description": "What mustafar-experiment --json writes, and where it comes from",
+  "required": ["id", "job", "label", "created", "contended", "schema", "version", "command", "complete", "seconds", "seed",
+    "machine", "library", "commit", "kernels", "settings", "traces", "synthetic", "rows"],
+  "properties": {"id": {"$ref": "#/components/schemas/id"}, "job": {"$ref": "#/components/schemas/id"}, "label": {"type": "string"},
+    "created": {"$ref": "#/components/schemas/time"}, "contended": {"type": "boolean"},
+    "schema": {"const": "mustafar.experiment"}, "version": {"const": 1}, "complete": {"type": "boolean"},
+    "synthetic": {"description": "null: recorded data", "oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/synthetic"}]},
+    "rows": {"type": "array", "items": {"type": "object", "required": ["recipe", "trace", "tokens", "bytes_per_token",
+      "out_error", "layers", "samples"]}}}},
+"activity": {"type": "object", "additionalProperties": false,
+  "required": ["requests_total", "rejected", "queue_depth", "in_flight", "connections", "recent_errors"],
+  "properties": {"requests_total": {"type": "integer"},
+    "rejected": {"type": "object", "additionalProperties": {"type": "integer"}},
+    "queue_depth": {"type": "integer"}, "in_flight": {"type": "integer"}, "connections": {"type": "integer"},
+    "recent_errors": {"type": "array", "maxItems": 64, "description": "Newest first",
+      "items": {"type": "object", "additionalProperties": false, "required": ["time", "id", "method", "route", "status", "problem"],
+        "properties": {"time": {"$ref": "#/components/schemas/time"}, "id": {"type": "string"}, "method": {"type": "string"},
+          "route": {"type": "string"}, "status": {"type": "integer"}, "problem": {"type": "string"}}}}}}
+})";
+
+} // namespace
+
+Json job_schemas() { return Json::parse(texts); }
+
+} // namespace mustafar::daemon
