@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <sstream>
 
 #include "http/transport.hpp"
 #include "mustafar/info.h"
@@ -38,11 +39,22 @@ Json parameters_of(const Route& route) {
     return list;
 }
 
-Json content_of(const std::string& name) {
-    // A raw body has no schema in 3.1.
-    if (name == "octets") { return {{"application/octet-stream", Json::object()}}; }
-    if (name == "text") { return {{"text/plain", Json::object()}}; }
-    return {{"application/json", {{"schema", reference(name)}}}};
+Json content_of(const std::string& names) {
+    Json content = Json::object();
+    std::istringstream list(names);
+    for (std::string name; list >> name;) {
+        // A raw body has no schema in 3.1.
+        if (name == "octets") {
+            content[media_type(BodyKind::octets)] = Json::object();
+        } else if (name == "safetensors") {
+            content[media_type(BodyKind::safetensors)] = Json::object();
+        } else if (name == "text") {
+            content["text/plain"] = Json::object();
+        } else {
+            content[media_type(BodyKind::json)] = {{"schema", reference(name)}};
+        }
+    }
+    return content;
 }
 
 Json responses_of(const Route& route) {
@@ -79,7 +91,9 @@ Json operation_of(const Route& route) {
     if (route.scope == Scope::none) {
         operation["security"] = Json::array();
     } else {
-        operation["x-scope"] = route.scope == Scope::read ? "read" : "write";
+        operation["x-scope"] = route.scope == Scope::read    ? "read"
+                               : route.scope == Scope::write ? "write"
+                                                             : "admin";
     }
     return operation;
 }

@@ -16,6 +16,7 @@ constexpr auto octets = BodyKind::octets;
 constexpr auto get = Method::get;
 constexpr auto put = Method::put;
 constexpr auto post = Method::post;
+constexpr auto patch = Method::patch;
 constexpr auto del = Method::del;
 
 const std::vector<QueryParameter> append_query = {
@@ -37,6 +38,13 @@ const std::vector<QueryParameter> attend_query = {
      "Position of query 0; without it the queries are the last tokens"}};
 const std::vector<QueryParameter> list_query = {
     {"limit", "integer", false, "1 to 256"}, {"after", "string", false, "Continue behind this id"}};
+const std::vector<QueryParameter> bitmap_query = {
+    {"side", "string", true, "k or v"},
+    {"kv_head", "integer", false, "0 unless given"},
+    {"from", "integer", false, "First row; 0 unless given"},
+    {"to", "integer", false, "Row behind the last; all of them unless given"},
+    {"bin_tokens", "integer", false, "Rows of a cell; chosen unless given"},
+    {"bin_channels", "integer", false, "Channels of a cell; chosen unless given"}};
 const std::vector<QueryParameter> stats_query = {{"per", "string", false, "cache, layer or head"}};
 const std::vector<QueryParameter> verify_query = {
     {"verify", "boolean", false, "Load it aside first; the state then is good or corrupt"}};
@@ -58,6 +66,9 @@ const Route table[] = {
     {get, "/v1/caches/{id}", "get_cache", read, no_body, get_cache, false, nullptr, "cache", {}, {200, 304, 404, 503}, "One cache"},
     {put, "/v1/caches/{id}", "put_cache", write, json, put_cache, false, "cache-request", "cache", {}, {200, 201, 409, 412, 422, 503, 507}, "Create a cache"},
     {del, "/v1/caches/{id}", "delete_cache", write, no_body, delete_cache, false, nullptr, nullptr, {}, {204, 404, 412, 503}, "Drop a cache"},
+    {patch, "/v1/caches/{id}", "patch_cache", write, json, patch_cache, false, "keeping", "cache", {}, {200, 404, 412, 422, 503}, "TTL, labels, pinned: a merge patch"},
+    {get, "/v1/caches/{id}/density", "get_density", read, no_body, get_density, false, nullptr, "density", {}, {200, 404, 503}, "Share of elements kept, by layer and head"},
+    {get, "/v1/caches/{id}/layers/{layer}/bitmap", "get_bitmap", read, no_body, get_bitmap, false, nullptr, "bitmap octets", bitmap_query, {200, 404, 413, 503}, "Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row)"},
     {get, "/v1/caches/{id}/stats", "get_stats", read, no_body, get_stats, false, nullptr, "stats", stats_query, {200, 404, 503}, "Rows, bytes by part, operations"},
     {post, "/v1/caches/{id}/layers/{layer}/append", "append_rows", write, octets, append_rows, false, "octets", "appended", append_query, {200, 404, 409, 412, 422, 428, 503, 507}, "K block, then V block: [tokens, kv_heads, head_dim] each"},
     {post, "/v1/caches/{id}/layers/{layer}/attend", "attend_rows", read, octets, attend_rows, false, "octets", "octets", attend_query, {200, 404, 409, 413, 422, 503, 507}, "Q [q_tokens, q_heads, head_dim_k] in, output [q_tokens, q_heads, head_dim_v] out"},
@@ -112,6 +123,8 @@ const char* method_name(Method method) {
         return "PUT";
     case Method::post:
         return "POST";
+    case Method::patch:
+        return "PATCH";
     case Method::del:
         return "DELETE";
     }
@@ -119,7 +132,16 @@ const char* method_name(Method method) {
 }
 
 const char* media_type(BodyKind kind) {
-    return kind == BodyKind::octets ? "application/octet-stream" : "application/json";
+    switch (kind) {
+    case BodyKind::octets:
+        return "application/octet-stream";
+    case BodyKind::safetensors:
+        return "application/vnd.safetensors";
+    case BodyKind::json:
+    case BodyKind::none:
+        break;
+    }
+    return "application/json";
 }
 
 bool is_id(std::string_view text) {

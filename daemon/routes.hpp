@@ -32,8 +32,9 @@ struct Route {
     Handler handler;
     bool on_io_thread;   // answered without a worker: must neither wait nor take long
     const char* request; // names in schemas.cpp; nullptr without
-    const char*
-        response; // nullptr: no body; "octets": application/octet-stream; "text": text/plain
+    // nullptr: no body; "octets", "safetensors", "text": media types without a schema. Several, separated by
+    // blanks, where Accept chooses.
+    const char* response;
     std::vector<QueryParameter> query;
     std::vector<int> statuses; // of handlers; those of the guard are the same for all (openapi.cpp)
     const char* summary;

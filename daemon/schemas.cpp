@@ -22,7 +22,9 @@ constexpr const char* requests = R"({
 "cache-request": {"type": "object", "additionalProperties": false, "required": ["geometry", "recipe", "max_tokens"],
   "properties": {"geometry": {"$ref": "#/components/schemas/geometry"},
     "recipe": {"$ref": "#/components/schemas/recipe-ref"}, "max_tokens": {"$ref": "#/components/schemas/count"},
-    "reserve_tokens": {"$ref": "#/components/schemas/number"}, "auto": {"type": "boolean"}}},
+    "reserve_tokens": {"$ref": "#/components/schemas/number"}, "auto": {"type": "boolean"},
+    "ttl_seconds": {"$ref": "#/components/schemas/ttl"}, "labels": {"$ref": "#/components/schemas/labels"},
+    "pinned": {"type": "boolean"}}},
 "layer-request": {"type": "object", "additionalProperties": false,
   "properties": {"layer": {"description": "All of them without it", "$ref": "#/components/schemas/number"}}},
 "prune-request": {"type": "object", "additionalProperties": false, "required": ["side", "begin", "end"],
@@ -99,14 +101,18 @@ constexpr const char* responses = R"({
   "properties": {"name": {"type": "string"}, "builtin": {"type": "boolean"}, "digest": {"type": "string"},
     "recipe": {"type": "object"}}},
 "cache": {"type": "object", "additionalProperties": false,
-  "required": ["id", "geometry", "recipe", "max_tokens", "reserve_tokens", "auto", "created", "revision", "lengths", "bytes", "dense_bytes"],
+  "required": ["id", "geometry", "recipe", "max_tokens", "reserve_tokens", "auto", "created", "revision", "lengths", "bytes", "dense_bytes",
+    "ttl_seconds", "expires", "labels", "pinned"],
   "properties": {"id": {"$ref": "#/components/schemas/id"}, "geometry": {"$ref": "#/components/schemas/geometry-out"},
     "recipe": {"type": "object", "additionalProperties": false, "required": ["name", "digest"],
       "properties": {"name": {"type": "string"}, "digest": {"type": "string"}}},
     "max_tokens": {"type": "integer"}, "reserve_tokens": {"type": "integer"}, "auto": {"type": "boolean"},
     "created": {"type": "string"}, "revision": {"type": "integer"},
     "lengths": {"type": "array", "items": {"type": "integer"}, "description": "Tokens of each layer, tentative ones included"},
-    "bytes": {"type": "integer"}, "dense_bytes": {"type": "integer"}}},
+    "bytes": {"type": "integer"}, "dense_bytes": {"type": "integer"},
+    "ttl_seconds": {"$ref": "#/components/schemas/ttl"},
+    "expires": {"type": ["string", "null"], "description": "Where nobody uses it until then; not part of the ETag"},
+    "labels": {"$ref": "#/components/schemas/labels"}, "pinned": {"type": "boolean"}}},
 "caches": {"type": "object", "additionalProperties": false, "required": ["caches", "next"],
   "properties": {"caches": {"type": "array", "items": {"$ref": "#/components/schemas/cache"}},
     "next": {"type": ["string", "null"], "description": "Value of after= for the next page"}}},
@@ -143,6 +149,7 @@ const Json& schemas() {
     static const Json all = [] {
         Json both = Json::parse(requests);
         both.update(Json::parse(responses));
+        both.update(data_schemas());
         return both;
     }();
     return all;

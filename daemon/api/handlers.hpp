@@ -30,6 +30,13 @@ Response get_cache(Service&, Request&);
 Response delete_cache(Service&, Request&);
 Response get_stats(Service&, Request&);
 
+// keeping.cpp
+Response patch_cache(Service&, Request&);
+
+// pictures.cpp
+Response get_density(Service&, Request&);
+Response get_bitmap(Service&, Request&);
+
 // rows.cpp
 Response append_rows(Service&, Request&);
 Response attend_rows(Service&, Request&);

@@ -149,19 +149,6 @@ AttendQuery read_attend(const Request& request) {
     return query;
 }
 
-Staging reserve_reply(Service& service, std::uint64_t bytes) {
-    if (bytes > service.config.body_limit) {
-        throw Problem(ProblemType::body_too_large, "the answer would be above the limit of bodies",
-                      {{"limit_bytes", service.config.body_limit}, {"actual_bytes", bytes}});
-    }
-    Staging out = Staging::reserve(service.staging, bytes);
-    if (out.empty()) {
-        throw Problem(ProblemType::staging_full, "bodies of other requests take the room",
-                      {{"limit_bytes", service.staging.limit()}, {"requested_bytes", bytes}});
-    }
-    return out;
-}
-
 } // namespace
 
 Response attend_rows(Service& service, Request& request) {

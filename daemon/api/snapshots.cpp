@@ -33,8 +33,7 @@ CacheShape shape_of(const mustafar_cache* cache) {
     const char* recipe = nullptr;
     call(mustafar_cache_describe, cache, &shape.geometry, &shape.options, &recipe);
     const Recipe parsed = parse_recipe(recipe);
-    shape.recipe_name = recipe_name(parsed.get());
-    shape.recipe_digest = mustafar_recipe_digest(parsed.get());
+    describe_recipe(shape, parsed.get());
     return shape;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/caches.hpp"
 
-#include <ctime>
 #include <random>
 
 namespace mustafar::daemon {
@@ -24,14 +23,15 @@ Problem in_use() {
 
 } // namespace
 
-std::string now_rfc3339() {
-    const std::time_t now = std::time(nullptr);
+std::string rfc3339(std::time_t time) {
     std::tm parts{};
-    gmtime_r(&now, &parts);
+    gmtime_r(&time, &parts);
     char text[32];
     std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
     return text;
 }
+
+std::string now_rfc3339() { return rfc3339(std::time(nullptr)); }
 
 bool CacheShape::same(const CacheShape& other) const {
     const mustafar_geometry& a = geometry;
@@ -45,7 +45,8 @@ bool CacheShape::same(const CacheShape& other) const {
 
 CacheEntry::CacheEntry(Cache cache, CacheShape its_shape)
     : shape(std::move(its_shape)), created(now_rfc3339()), last(shape.geometry.layers),
-      cache_(std::move(cache)), epoch_(random_epoch()) {}
+      cache_(std::move(cache)), epoch_(random_epoch()),
+      last_use_(Clock::now().time_since_epoch().count()) {}
 
 std::string CacheEntry::etag() const {
     return "\"" + epoch_ + "-" + std::to_string(revision_) + "\"";
@@ -58,12 +59,30 @@ std::uint32_t CacheEntry::length(std::uint32_t layer) const {
     return committed + tentative;
 }
 
+std::optional<Clock::time_point> CacheEntry::expires() const {
+    if (!keeping.ttl_seconds || keeping.pinned) { return std::nullopt; }
+    return last_use() + std::chrono::duration_cast<Clock::duration>(
+                            std::chrono::duration<double>(*keeping.ttl_seconds));
+}
+
+std::shared_ptr<const std::string> CacheEntry::made_of(std::uint64_t revision) const {
+    const std::lock_guard guard(made_mutex_);
+    return made_revision_ == revision ? made_ : nullptr;
+}
+
+void CacheEntry::keep_made(std::uint64_t revision, std::string text) {
+    const std::lock_guard guard(made_mutex_);
+    made_revision_ = revision;
+    made_ = std::make_shared<const std::string>(std::move(text));
+}
+
 ReadLock::ReadLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry) {
     if (!entry.lock.lock_shared(deadline)) { throw in_use(); }
 }
 
 WriteLock::WriteLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry) {
     if (!entry.lock.lock(deadline)) { throw in_use(); }
+    entry.touch();
 }
 
 CachePointer Caches::find(const std::string& id) const {

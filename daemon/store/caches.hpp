@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <ctime>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <string>
@@ -23,6 +25,9 @@ struct CacheShape {
     mustafar_cache_options options = MUSTAFAR_CACHE_OPTIONS_INIT;
     std::string recipe_name; // what the recipe calls itself
     std::string recipe_digest;
+    std::uint32_t sink = 0; // of the recipe's window
+    std::uint32_t recent = 0;
+    std::uint32_t step = 0;
 
     bool same(const CacheShape& other) const;
 };
@@ -35,6 +40,13 @@ struct LastAppend {
     bool tentative = false;
     std::uint64_t digest[2] = {0, 0}; // XXH3-128 of the body
     bool operator==(const LastAppend&) const = default;
+};
+
+// How long a cache stays, and what clients call it.
+struct Keeping {
+    std::optional<double> ttl_seconds; // since its last use; nullopt: for ever
+    std::map<std::string, std::string> labels;
+    bool pinned = false; // freed neither by its TTL nor by --evict=lru
 };
 
 class CacheEntry {
@@ -52,6 +64,16 @@ class CacheEntry {
     void changed() { ++revision_; }
     std::uint32_t length(std::uint32_t layer) const; // tentative tokens included
     std::vector<LastAppend> last;                    // by layer
+    Keeping keeping;
+    // When it may be freed; nullopt: not by time.
+    std::optional<Clock::time_point> expires() const;
+
+    // Threads: any, without the lock.
+    void touch() { last_use_ = Clock::now().time_since_epoch().count(); }
+    Clock::time_point last_use() const { return Clock::time_point(Clock::duration(last_use_)); }
+    // A text made of a revision, as long as that is the one.
+    std::shared_ptr<const std::string> made_of(std::uint64_t revision) const;
+    void keep_made(std::uint64_t revision, std::string text);
 
     TimedLock lock;
 
@@ -59,6 +81,10 @@ class CacheEntry {
     Cache cache_;
     const std::string epoch_;
     std::uint64_t revision_ = 0;
+    std::atomic<Clock::rep> last_use_;
+    mutable std::mutex made_mutex_; // innermost
+    std::uint64_t made_revision_ = 0;
+    std::shared_ptr<const std::string> made_;
 };
 
 using CachePointer = std::shared_ptr<CacheEntry>;
@@ -75,6 +101,7 @@ class ReadLock {
     CacheEntry& entry_;
 };
 
+// It counts as a use.
 class WriteLock {
   public:
     WriteLock(CacheEntry& entry, Clock::time_point deadline);
@@ -107,6 +134,7 @@ class Caches {
     std::map<std::string, CachePointer> entries_;
 };
 
+std::string rfc3339(std::time_t time);
 std::string now_rfc3339();
 
 } // namespace mustafar::daemon

@@ -34,10 +34,6 @@ RecipeText text_of(const mustafar_recipe* recipe) {
     return {mustafar_recipe_json(recipe), mustafar_recipe_digest(recipe)};
 }
 
-std::string recipe_name(const mustafar_recipe* recipe) {
-    return Json::parse(mustafar_recipe_json(recipe)).value("name", "");
-}
-
 bool is_builtin_recipe(const std::string& name) {
     for (std::size_t i = 0; i < mustafar_recipe_count(); ++i) {
         if (name == mustafar_recipe_name(i)) { return true; }

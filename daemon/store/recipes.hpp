@@ -40,8 +40,6 @@ class Recipes {
 };
 
 RecipeText text_of(const mustafar_recipe* recipe);
-std::string
-recipe_name(const mustafar_recipe* recipe); // what it calls itself, "" where it does not
 Recipe parse_recipe(const std::string& text);
 bool is_builtin_recipe(const std::string& name);
 
