@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "mustafar/context.h"
+#include "slabs.hpp"
 
 namespace mustafar::daemon {
 
@@ -17,11 +18,13 @@ class Memory {
     mustafar_allocator hook();
     std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
     std::uint64_t quota() const { return quota_; }
+    void trim() noexcept { slabs_.trim(); } // to be called now and then
 
   private:
     static void* allocate(void* user, std::size_t bytes, std::size_t alignment);
     static void release(void* user, void* data, std::size_t bytes, std::size_t alignment);
     const std::uint64_t quota_;
+    Slabs slabs_;
     std::atomic<std::uint64_t> used_{0};
 };
 
