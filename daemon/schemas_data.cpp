@@ -37,6 +37,23 @@ constexpr const char* schemas_text = R"({
     "sink": {"type": "integer", "description": "Dense rows before the packed ones"},
     "page_rows": {"type": "integer"},
     "positions": {"type": "array", "items": {"type": "integer"}, "description": "Of the first row of each row of cells"}}},
+"appended-all": {"type": "object", "additionalProperties": false, "required": ["cache", "revision", "lengths", "replayed"],
+  "properties": {"cache": {"$ref": "#/components/schemas/id"}, "revision": {"type": "integer"},
+    "lengths": {"type": "array", "items": {"type": "integer"}, "description": "Tokens of each layer"},
+    "replayed": {"type": "boolean", "description": "The same request had been done before"}}},
+"appended-batch": {"type": "object", "additionalProperties": false, "required": ["caches"],
+  "properties": {"caches": {"type": "array", "items": {"$ref": "#/components/schemas/appended-all"}}}},
+"kernels": {"type": "array", "items": {"type": "object", "additionalProperties": false,
+  "required": ["op", "backend", "name", "available"], "properties": {"op": {"type": "string"},
+    "backend": {"type": "string"}, "name": {"type": "string"}, "available": {"type": "boolean"},
+    "reason": {"type": "string"}}}},
+"backends": {"type": "object", "additionalProperties": false, "required": ["attend_kernel", "kernels"],
+  "properties": {"attend_kernel": {"type": "string"}, "kernels": {"$ref": "#/components/schemas/kernels"}}},
+"collected": {"type": "object", "additionalProperties": false, "required": ["freed", "memory_used_bytes"],
+  "properties": {"freed": {"type": "array", "items": {"$ref": "#/components/schemas/id"}},
+    "memory_used_bytes": {"type": "integer"}}},
+"draining": {"type": "object", "additionalProperties": false, "required": ["draining"],
+  "properties": {"draining": {"const": true}}},
 "share": {"type": "number", "minimum": 0, "maximum": 1}
 })";
 

@@ -40,13 +40,14 @@ Service::Service(const Config& its_config)
       snapshots(snapshot_files
                     ? std::make_unique<Snapshots>(*snapshot_files, config.snapshots_limit)
                     : nullptr),
-      caches(config.caches_limit) {}
+      caches(config.caches_limit), sweeper(*this) {}
 
 Response run_handler(Service& service, Request& request) {
     try {
         check_digest(request);
         const Parameters known(request); // refuses what the route does not list
-        return request.route->handler(service, request);
+        return with_room(service, request.received,
+                         [&] { return request.route->handler(service, request); });
     } catch (const Problem& problem) {
         if (problem_info(problem.type()).status == 500) {
             log_error("fault", {{"id", request.id}, {"what", problem.what()}});

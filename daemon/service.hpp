@@ -7,6 +7,7 @@
 #include <string>
 
 #include "config.hpp"
+#include "eviction.hpp"
 #include "http/message.hpp"
 #include "http/staging.hpp"
 #include "library.hpp"
@@ -33,6 +34,8 @@ struct Service {
     std::unique_ptr<Snapshots> snapshots; // nullptr without --data-dir
     Caches caches;
     std::atomic<bool> draining{false};
+    std::atomic<bool> drain_asked{false}; // by /v1/admin/drain
+    Sweeper sweeper;                      // the last: it uses the others
 };
 
 // Calls the handler of a request; whatever it throws becomes a problem. Never throws but std::bad_alloc.

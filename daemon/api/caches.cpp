@@ -164,6 +164,7 @@ Response get_stats(Service& service, Request& request) {
     const ReadLock lock(*entry, lock_deadline(service, request));
     auto stats = sized<mustafar_cache_stats>();
     call(mustafar_cache_get_stats, entry->cache(), &stats);
+    const mustafar_cache_stats& before = entry->counted;
     const auto seconds = [](std::uint64_t ns) { return static_cast<double>(ns) * 1e-9; };
     Json document = {{"id", request.path[0]},
                      {"revision", entry->revision()},
@@ -175,12 +176,12 @@ Response get_stats(Service& service, Request& request) {
                      {"shared_pages", stats.shared_pages},
                      {"bytes", bytes_of(*entry, MUSTAFAR_ALL, MUSTAFAR_ALL)},
                      {"dense_bytes", stats.dense_bytes},
-                     {"appended_tokens", stats.appended_tokens},
-                     {"packed_rows", stats.packed_rows},
-                     {"attend_calls", stats.attend_calls},
-                     {"append_seconds", seconds(stats.append_ns)},
-                     {"pack_seconds", seconds(stats.pack_ns)},
-                     {"attend_seconds", seconds(stats.attend_ns)},
+                     {"appended_tokens", stats.appended_tokens + before.appended_tokens},
+                     {"packed_rows", stats.packed_rows + before.packed_rows},
+                     {"attend_calls", stats.attend_calls + before.attend_calls},
+                     {"append_seconds", seconds(stats.append_ns + before.append_ns)},
+                     {"pack_seconds", seconds(stats.pack_ns + before.pack_ns)},
+                     {"attend_seconds", seconds(stats.attend_ns + before.attend_ns)},
                      {"attend_kernel", stats.attend_kernel},
                      {"pack_kernel", stats.pack_kernel}};
     if (per != "cache") {

@@ -13,6 +13,9 @@ Response get_readyz(Service&, Request&);
 Response get_version(Service&, Request&);
 Response get_metrics(Service&, Request&);
 Response get_openapi(Service&, Request&);
+Response get_backends(Service&, Request&);
+Response post_gc(Service&, Request&);
+Response post_drain(Service&, Request&);
 
 // plans.cpp
 Response post_plans(Service&, Request&);
@@ -36,10 +39,19 @@ Response patch_cache(Service&, Request&);
 // pictures.cpp
 Response get_density(Service&, Request&);
 Response get_bitmap(Service&, Request&);
+Response get_tensor(Service&, Request&);
 
 // rows.cpp
 Response append_rows(Service&, Request&);
+
+// append_all.cpp
+Response append_layers(Service&, Request&);
+Response append_caches(Service&, Request&);
+
+// attend.cpp
 Response attend_rows(Service&, Request&);
+Response attend_caches(Service&, Request&);
+Response merge_parts(Service&, Request&);
 
 // change.cpp
 Response commit_cache(Service&, Request&);
@@ -56,5 +68,7 @@ Response put_snapshot(Service&, Request&);
 Response get_snapshot(Service&, Request&);
 Response delete_snapshot(Service&, Request&);
 Response restore_snapshot(Service&, Request&);
+Response get_snapshot_content(Service&, Request&);
+Response put_snapshot_content(Service&, Request&);
 
 } // namespace mustafar::daemon

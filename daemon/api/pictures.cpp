@@ -129,9 +129,20 @@ Response get_density(Service& service, Request& request) {
 
 namespace {
 
-struct Grid {
+struct Range {
     std::uint32_t from = 0;
     std::uint32_t to = 0;
+};
+
+Range read_range(const Parameters& parameters, const Head& head) {
+    Range range;
+    range.to =
+        static_cast<std::uint32_t>(parameters.integer("to", 0, head.rows).value_or(head.rows));
+    range.from = static_cast<std::uint32_t>(parameters.integer("from", 0, range.to).value_or(0));
+    return range;
+}
+
+struct Grid : Range {
     std::uint32_t bin_tokens = 1;
     std::uint32_t bin_channels = 1;
     std::uint32_t rows = 0;
@@ -144,10 +155,7 @@ std::uint32_t pieces(std::uint64_t whole, std::uint64_t piece) {
 
 // What is not given is chosen as fine as the limit of cells allows.
 Grid read_grid(const Parameters& parameters, const Head& head) {
-    Grid grid;
-    grid.to =
-        static_cast<std::uint32_t>(parameters.integer("to", 0, head.rows).value_or(head.rows));
-    grid.from = static_cast<std::uint32_t>(parameters.integer("from", 0, grid.to).value_or(0));
+    Grid grid{read_range(parameters, head)};
     const std::uint32_t count = grid.to - grid.from;
     const auto tokens = parameters.integer("bin_tokens", 1, INT32_MAX);
     const auto channels = parameters.integer("bin_channels", 1, head.d);
@@ -219,17 +227,16 @@ bool wants_octets(const Request& request) {
 
 Response raw_bitmap(Service& service, const CacheEntry& entry, const Head& head,
                     const Parameters& parameters) {
-    const auto to =
-        static_cast<std::uint32_t>(parameters.integer("to", 0, head.rows).value_or(head.rows));
-    const auto from = static_cast<std::uint32_t>(parameters.integer("from", 0, to).value_or(0));
+    const auto [from, to] = read_range(parameters, head);
     const std::size_t row_bytes = head.d / 8;
     Response response;
     response.type = media_type(BodyKind::octets);
     response.data = reserve_reply(service, (to - from) * row_bytes);
     if (to > from) {
         for_each_chunk(entry, head, from, to,
-                       [&](std::uint32_t first, std::uint32_t count, const std::uint8_t* bitmaps) {
-                           std::memcpy(response.data.data() + (first - from) * row_bytes, bitmaps,
+                       [&, begin = from](std::uint32_t first, std::uint32_t count,
+                                         const std::uint8_t* bitmaps) {
+                           std::memcpy(response.data.data() + (first - begin) * row_bytes, bitmaps,
                                        count * row_bytes);
                        });
     }
@@ -252,6 +259,33 @@ Head asked_head(const CacheEntry& entry, const Request& request, const Parameter
 }
 
 } // namespace
+
+// Rows as attend sees them: what was pruned reads as 0, or as the centre.
+Response get_tensor(Service& service, Request& request) {
+    const Parameters parameters(request);
+    const CachePointer entry = service.caches.get(request.path[0]);
+    const ReadLock lock(*entry, lock_deadline(service, request));
+    entry->touch();
+    const mustafar_dtype dtype = parameters.dtype("out_dtype", MUSTAFAR_F32);
+    const Head head = asked_head(*entry, request, parameters);
+    const Range range = read_range(parameters, head);
+    const std::uint32_t count = range.to - range.from;
+    Response response;
+    response.type = media_type(BodyKind::octets);
+    response.data = reserve_reply(service, std::uint64_t{count} * head.d * dtype_bytes(dtype));
+    if (count > 0) {
+        const std::int64_t d = head.d;
+        const auto view = experiment::tensor(response.data.data(), dtype, {count, d}, {d, 1});
+        std::uint8_t* no_bitmaps = nullptr;
+        call(mustafar_cache_export, entry->cache(), head.layer, head.kv_head, head.side, range.from,
+             range.to, &view, no_bitmaps);
+    }
+    response.fields.push_back({"Mustafar-Dtype", mustafar_dtype_name(dtype)});
+    response.fields.push_back(
+        {"Mustafar-Shape", std::to_string(count) + "," + std::to_string(head.d)});
+    response.fields.push_back({"ETag", entry->etag()});
+    return response;
+}
 
 Response get_bitmap(Service& service, Request& request) {
     const Parameters parameters(request);

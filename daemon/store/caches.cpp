@@ -52,6 +52,18 @@ std::string CacheEntry::etag() const {
     return "\"" + epoch_ + "-" + std::to_string(revision_) + "\"";
 }
 
+void CacheEntry::replace(Cache next) {
+    auto stats = sized<mustafar_cache_stats>();
+    call(mustafar_cache_get_stats, std::as_const(*this).cache(), &stats);
+    counted.appended_tokens += stats.appended_tokens;
+    counted.packed_rows += stats.packed_rows;
+    counted.attend_calls += stats.attend_calls;
+    counted.append_ns += stats.append_ns;
+    counted.pack_ns += stats.pack_ns;
+    counted.attend_ns += stats.attend_ns;
+    cache_ = std::move(next);
+}
+
 std::uint32_t CacheEntry::length(std::uint32_t layer) const {
     std::uint32_t committed = 0;
     std::uint32_t tentative = 0;
@@ -127,6 +139,44 @@ std::vector<std::pair<std::string, CachePointer>> Caches::list(const std::string
         found.emplace_back(at->first, at->second);
     }
     return found;
+}
+
+bool Caches::idle(const CachePointer& entry) {
+    if (entry.use_count() > 1) { return false; }
+    const auto at_once =
+        Clock::time_point::min(); // nobody holds it; the lock orders what they wrote
+    if (!entry->lock.lock_shared(at_once)) { return false; }
+    const bool pinned = entry->keeping.pinned;
+    entry->lock.unlock_shared();
+    return !pinned;
+}
+
+std::vector<Freed> Caches::take_expired(Clock::time_point now) {
+    std::vector<Freed> freed;
+    const std::unique_lock lock(mutex_);
+    for (auto at = entries_.begin(); at != entries_.end();) {
+        const auto one = at++;
+        if (!idle(one->second)) { continue; }
+        const auto end = one->second->expires();
+        if (!end || *end > now) { continue; }
+        freed.push_back({one->first, std::move(one->second)});
+        entries_.erase(one);
+    }
+    return freed;
+}
+
+std::optional<Freed> Caches::take_oldest(Clock::time_point before) {
+    const std::unique_lock lock(mutex_);
+    auto oldest = entries_.end();
+    for (auto at = entries_.begin(); at != entries_.end(); ++at) {
+        const auto used = at->second->last_use();
+        if (used >= before || !idle(at->second)) { continue; }
+        if (oldest == entries_.end() || used < oldest->second->last_use()) { oldest = at; }
+    }
+    if (oldest == entries_.end()) { return std::nullopt; }
+    Freed freed{oldest->first, std::move(oldest->second)};
+    entries_.erase(oldest);
+    return freed;
 }
 
 std::size_t Caches::size() const {

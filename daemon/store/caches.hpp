@@ -62,6 +62,9 @@ class CacheEntry {
     std::string etag() const; // "epoch-revision", in quotes; the epoch is random per entry
     std::uint64_t revision() const { return revision_; }
     void changed() { ++revision_; }
+    // Puts another cache of the same shape in its place; what the old one has counted stays in `counted`.
+    void replace(Cache next);
+    mustafar_cache_stats counted = sized<mustafar_cache_stats>();
     std::uint32_t length(std::uint32_t layer) const; // tentative tokens included
     std::vector<LastAppend> last;                    // by layer
     Keeping keeping;
@@ -113,6 +116,11 @@ class WriteLock {
     CacheEntry& entry_;
 };
 
+struct Freed {
+    std::string id;
+    CachePointer entry;
+};
+
 // Threads: any.
 class Caches {
   public:
@@ -128,7 +136,15 @@ class Caches {
                                                            std::size_t count) const;
     std::size_t size() const;
 
+    // Removes what nobody has in hands and no pin holds: what has expired, or the one that was used least recently
+    // and not since `before`. Memory goes with what they return.
+    std::vector<Freed> take_expired(Clock::time_point now);
+    std::optional<Freed> take_oldest(Clock::time_point before);
+
   private:
+    // Needs mutex_ alone: then nobody can take hold of the entry.
+    static bool idle(const CachePointer& entry);
+
     const std::size_t limit_;
     mutable std::shared_mutex mutex_;
     std::map<std::string, CachePointer> entries_;

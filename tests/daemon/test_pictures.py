@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
+import struct
 
 import pytest
 from service import Service, floats
+from tensors import SAFETENSORS, pack
 
 ROW = 2 * 2 * 64  # floats of a token: K and V, two heads of 64
 ACCEPT_OCTETS = {"Accept": "application/octet-stream"}
@@ -120,3 +122,44 @@ def test_pictures_refuse(packed: Service, query: str, parameter: str) -> None:
     assert (reply.status, reply.problem, reply.json["parameter"]) == (400, "bad-parameter", parameter)
     assert packed.ask("GET", "/v1/caches/packed/layers/2/bitmap?side=k").problem == "not-found"
     assert packed.ask("GET", "/v1/caches/none-such/layers/0/bitmap?side=k").problem == "not-found"
+
+
+def test_rows_are_those_that_attend_sees(packed: Service) -> None:
+    path = "/v1/caches/packed/layers/0/tensor?side=k&kv_head=1"
+    whole = packed.ask("GET", path)
+    assert (whole.headers["Mustafar-Dtype"], whole.headers["Mustafar-Shape"]) == ("f32", "96,64")
+    values = struct.unpack(f"<{96 * 64}f", whole.body)
+    data = struct.unpack(f"<{96 * ROW}f", floats(96 * ROW))
+    bits = raw(packed, "side=k&kv_head=1")
+    for t in (0, 17, 63, 64, 95):
+        for c in range(64):
+            given = struct.unpack("<e", struct.pack("<e", data[(t * 2 + 1) * 64 + c]))[0]  # stored as f16
+            kept = bits[t * 8 + c // 8] >> (c % 8) & 1
+            assert values[t * 64 + c] == (given if kept else 0.0)
+    assert packed.ask("GET", path + "&from=90&to=96").body == whole.body[90 * 256:]
+    half = packed.ask("GET", path + "&out_dtype=f16")
+    assert half.headers["Mustafar-Dtype"] == "f16"
+    assert struct.unpack(f"<{96 * 64}e", half.body) == values
+    top = packed.ask("GET", path + "&out_dtype=bf16").body
+    wide = struct.unpack(f"<{96 * 64}f", b"".join(b"\0\0" + top[i:i + 2] for i in range(0, len(top), 2)))
+    assert all(math.isclose(x, y, rel_tol=2 ** -8) for x, y in zip(wide, values))
+    empty = packed.ask("GET", "/v1/caches/packed/layers/1/tensor?side=v")
+    assert (empty.status, empty.body, empty.headers["Mustafar-Shape"]) == (200, b"", "0,64")
+    assert packed.ask("GET", path + "&out_dtype=i8").json["parameter"] == "out_dtype"
+    assert packed.ask("GET", path + "&to=97").problem == "bad-parameter"
+    assert packed.ask("GET", "/v1/caches/none-such/layers/0/tensor?side=k").problem == "not-found"
+    assert packed.ask("GET", "/v1/caches/packed/layers/2/tensor?side=k").problem == "not-found"
+
+
+def test_pictures_above_the_limit_of_bodies() -> None:
+    with Service("--body-limit", "64k", "--staging-limit", "1m") as service:
+        service.make_cache("big")
+        for i in range(5):
+            service.append("big", floats(60 * ROW), 60, 60 * i)
+        path = "/v1/caches/big/layers/0/"
+        refused = service.ask("GET", path + "tensor?side=k")
+        assert (refused.status, refused.problem, refused.json["limit_bytes"]) == (413, "body-too-large", 65536)
+        assert service.ask("GET", path + "tensor?side=k&to=256").status == 200
+        assert service.ask("GET", path + "bitmap?side=k", headers=ACCEPT_OCTETS).status == 200
+        queries = pack({"big.q": ("F16", [100, 4, 64], b"\0" * (100 * 256 * 2))})
+        assert service.ask("POST", "/v1/attend?layer=0&out_dtype=f32", queries, SAFETENSORS).problem == "body-too-large"
