@@ -90,6 +90,10 @@ void add_work(CLI::App& app, Config& config) {
     app.add_option("--backend", config.backend, "kernels to use (./dev info)")->group(group);
     app.add_flag("--allow-blind-append", config.allow_blind_append, "append without expect=")
         ->group(group);
+    app.add_option("--evict", config.evict,
+                   "lru: where the quota is full, free the cache that was used least recently")
+        ->group(group)
+        ->check(CLI::IsMember({"none", "lru"}));
     app.add_option("--log-level", config.log_level, "JSON lines on standard error")
         ->group(group)
         ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));

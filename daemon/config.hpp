@@ -44,6 +44,8 @@ struct Config {
     double lock_timeout = 10;  // seconds a request waits for its cache
     double drain_timeout = 10; // seconds from SIGTERM to the end
     bool allow_blind_append = false;
+    std::string evict = "none"; // or "lru"
+    bool evict_lru() const { return evict == "lru"; }
     std::string log_level = "info";
 
     bool check_only = false; // --check-config

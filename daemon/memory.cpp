@@ -2,8 +2,30 @@
 #include "memory.hpp"
 
 #include <cstdlib>
+#include <new>
 
 namespace mustafar::daemon {
+
+namespace {
+
+// Under the address sanitizer every block comes from its allocator, which sees a use after release.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool use_slabs = false;
+#else
+constexpr bool use_slabs = true;
+#endif
+
+bool of_slabs(std::size_t bytes, std::size_t alignment) {
+    return use_slabs && bytes >= Slabs::smallest && bytes <= Slabs::largest &&
+           alignment <= Slabs::alignment;
+}
+
+void* of_heap(std::size_t bytes, std::size_t alignment) {
+    const std::size_t step = alignment < sizeof(void*) ? sizeof(void*) : alignment;
+    return std::aligned_alloc(step, (bytes + step - 1) / step * step);
+}
+
+} // namespace
 
 mustafar_allocator Memory::hook() {
     mustafar_allocator hook{};
@@ -29,15 +51,22 @@ void Memory::give_back(std::uint64_t bytes) {
 void* Memory::allocate(void* user, std::size_t bytes, std::size_t alignment) {
     Memory& self = *static_cast<Memory*>(user);
     if (!self.take(bytes)) { return nullptr; }
-    const std::size_t step = alignment < sizeof(void*) ? sizeof(void*) : alignment;
-    void* data = std::aligned_alloc(step, (bytes + step - 1) / step * step);
+    void* data = nullptr;
+    try { // the library's allocator hook must not throw
+        data = of_slabs(bytes, alignment) ? self.slabs_.take(bytes) : of_heap(bytes, alignment);
+    } catch (const std::bad_alloc&) {}
     if (data == nullptr) { self.give_back(bytes); }
     return data;
 }
 
-void Memory::release(void* user, void* data, std::size_t bytes, std::size_t) {
-    std::free(data);
-    static_cast<Memory*>(user)->give_back(bytes);
+void Memory::release(void* user, void* data, std::size_t bytes, std::size_t alignment) {
+    Memory& self = *static_cast<Memory*>(user);
+    if (of_slabs(bytes, alignment)) {
+        self.slabs_.give(data);
+    } else {
+        std::free(data);
+    }
+    self.give_back(bytes);
 }
 
 } // namespace mustafar::daemon

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "mustafar/context.h"
+#include "slabs.hpp"
 
 namespace mustafar::daemon {
 
@@ -18,6 +19,7 @@ class Memory {
     mustafar_allocator hook();
     std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
     std::uint64_t quota() const { return quota_; }
+    void trim() noexcept { slabs_.trim(); } // to be called now and then
 
   private:
     static void* allocate(void* user, std::size_t bytes, std::size_t alignment);
@@ -26,6 +28,7 @@ class Memory {
     void give_back(std::uint64_t bytes);
     const std::uint64_t quota_;
     Memory* const whole_;
+    Slabs slabs_;
     std::atomic<std::uint64_t> used_{0};
 };
 

@@ -17,8 +17,10 @@ namespace mustafar::daemon {
 namespace {
 
 constexpr const char* op_names[] = {"append",   "commit", "attend", "prune", "compress", "evict",
-                                    "truncate", "fork",   "reset",  "save",  "load"};
+                                    "truncate", "fork",   "reset",  "save",  "load",     "merge"};
 static_assert(std::size(op_names) == static_cast<std::size_t>(Op::count));
+constexpr const char* eviction_names[] = {"ttl", "lru", "gc"};
+static_assert(std::size(eviction_names) == static_cast<std::size_t>(Eviction::count));
 
 constexpr std::size_t recent_errors_max = 64;
 
@@ -89,7 +91,9 @@ void write_jobs(std::string& out, const Service& service) {
 
 } // namespace
 
-const char* op_name(Op op) { return op_names[static_cast<std::size_t>(op)]; }
+const char* eviction_name(Eviction reason) {
+    return eviction_names[static_cast<std::size_t>(reason)];
+}
 
 void Histogram::add(double value) {
     std::size_t i = 0;
@@ -182,6 +186,11 @@ std::string Metrics::text(const Service& service) const {
                            : fmt::format("{}", number);
             out += fmt::format("{}{{op=\"{}\"}} {}\n", name, op_names[i], shown);
         }
+    }
+    head(out, "mustafard_evictions_total", "counter", "Caches freed without being asked for.");
+    for (std::size_t i = 0; i < evictions_.size(); ++i) {
+        out += fmt::format("mustafard_evictions_total{{reason=\"{}\"}} {}\n", eviction_names[i],
+                           evictions_[i].load());
     }
     write_memory(out, service);
     return out;

@@ -30,9 +30,13 @@ enum class Op {
     reset,
     save,
     load,
+    merge,
     count
 };
-const char* op_name(Op op);
+
+// Why a cache was freed without being asked for.
+enum class Eviction { ttl, lru, gc, count };
+const char* eviction_name(Eviction reason);
 
 class Histogram {
   public:
@@ -71,6 +75,7 @@ class Metrics {
 
     // Threads: any.
     void op(Op op, Clock::duration time, std::uint64_t bytes);
+    void evicted(Eviction reason) { ++evictions_[static_cast<std::size_t>(reason)]; }
     std::atomic<std::uint64_t> tokens_appended{0};
 
   private:
@@ -87,6 +92,7 @@ class Metrics {
     Histogram queue_wait_;
     std::uint64_t body_bytes_ = 0;
     std::array<OpCounts, static_cast<std::size_t>(Op::count)> ops_;
+    std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(Eviction::count)> evictions_{};
 };
 
 } // namespace mustafar::daemon

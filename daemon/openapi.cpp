@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <sstream>
 
 #include "http/transport.hpp"
 #include "mustafar/info.h"
@@ -55,20 +56,31 @@ Json parameters_of(const Route& route) {
     return list;
 }
 
-// One content by its name; several are separated by blanks.
+// Contents without a schema, beside raw bodies.
+const char* plain_type(const std::string& name) {
+    if (name == "text") { return "text/plain"; }
+    if (name == "page") { return "text/html"; }
+    if (name == "csv") { return "text/csv"; }
+    return name == "events" ? "text/event-stream" : nullptr;
+}
+
+// Contents by their names, separated by blanks.
 Json content_of(const std::string& names) {
-    if (const std::size_t blank = names.find(' '); blank != names.npos) {
-        Json both = content_of(names.substr(0, blank));
-        both.update(content_of(names.substr(blank + 1)));
-        return both;
+    Json content = Json::object();
+    std::istringstream list(names);
+    for (std::string name; list >> name;) {
+        // A raw body has no schema in 3.1.
+        if (name == "octets") {
+            content[media_type(BodyKind::octets)] = Json::object();
+        } else if (name == "safetensors") {
+            content[media_type(BodyKind::safetensors)] = Json::object();
+        } else if (const char* type = plain_type(name); type != nullptr) {
+            content[type] = Json::object();
+        } else {
+            content[media_type(BodyKind::json)] = {{"schema", reference(name)}};
+        }
     }
-    // A raw body has no schema in 3.1.
-    if (names == "octets") { return {{"application/octet-stream", Json::object()}}; }
-    if (names == "page") { return {{"text/html", Json::object()}}; }
-    if (names == "text") { return {{"text/plain", Json::object()}}; }
-    if (names == "csv") { return {{"text/csv", Json::object()}}; }
-    if (names == "events") { return {{"text/event-stream", Json::object()}}; }
-    return {{"application/json", {{"schema", reference(names)}}}};
+    return content;
 }
 
 Json responses_of(const Route& route) {
@@ -107,7 +119,9 @@ Json operation_of(const Route& route) {
     if (route.scope == Scope::none) {
         operation["security"] = Json::array();
     } else {
-        operation["x-scope"] = route.scope == Scope::read ? "read" : "write";
+        operation["x-scope"] = route.scope == Scope::read    ? "read"
+                               : route.scope == Scope::write ? "write"
+                                                             : "admin";
     }
     return operation;
 }

@@ -13,9 +13,11 @@ using enum Scope;
 constexpr auto no_body = BodyKind::none;
 constexpr auto json = BodyKind::json;
 constexpr auto octets = BodyKind::octets;
+constexpr auto tensors = BodyKind::safetensors;
 constexpr auto get = Method::get;
 constexpr auto put = Method::put;
 constexpr auto post = Method::post;
+constexpr auto patch = Method::patch;
 constexpr auto del = Method::del;
 
 const std::vector<QueryParameter> append_query = {
@@ -42,6 +44,37 @@ const std::vector<QueryParameter> attend_query = {
      "Position of query 0; without it the queries are the last tokens"}};
 const std::vector<QueryParameter> list_query = {
     {"limit", "integer", false, "1 to 256"}, {"after", "string", false, "Continue behind this id"}};
+const std::vector<QueryParameter> append_all_query = {
+    {"expect", "integer", false,
+     "Length of every layer before; required unless --allow-blind-append"},
+    {"tentative", "boolean", false, "Packed only after commit"}};
+const std::vector<QueryParameter> batch_append_query = {
+    {"tentative", "boolean", false, "Packed only after commit"}};
+const std::vector<QueryParameter> batch_attend_query = {
+    {"layer", "integer", true, "Of all the caches"},
+    {"out_dtype", "string", false, "f16, bf16 or f32; as the queries unless given"},
+    {"lse", "boolean", false, "<cache>.lse, f32 [q_tokens, q_heads], behind the outputs"},
+    {"scale", "number", false, "0: 1 / sqrt(head_dim_k)"},
+    {"softcap", "number", false, "0: none"},
+    {"sliding_window", "integer", false, "Positions a query sees"},
+    {"drop_mass", "number", false, "0: exact"},
+    {"q_position", "integer", false,
+     "Position of query 0 in every cache; without it the queries are the last tokens"}};
+const std::vector<QueryParameter> tensor_query = {
+    {"side", "string", true, "k or v"},
+    {"kv_head", "integer", false, "0 unless given"},
+    {"from", "integer", false, "First row; 0 unless given"},
+    {"to", "integer", false, "Row behind the last; all of them unless given"},
+    {"out_dtype", "string", false, "f16, bf16 or f32, which is the default"}};
+const std::vector<QueryParameter> upload_query = {
+    {"overwrite", "boolean", false, "Replace the snapshot of this name"}};
+const std::vector<QueryParameter> bitmap_query = {
+    {"side", "string", true, "k or v"},
+    {"kv_head", "integer", false, "0 unless given"},
+    {"from", "integer", false, "First row; 0 unless given"},
+    {"to", "integer", false, "Row behind the last; all of them unless given"},
+    {"bin_tokens", "integer", false, "Rows of a cell; chosen unless given"},
+    {"bin_channels", "integer", false, "Channels of a cell; chosen unless given"}};
 const std::vector<QueryParameter> stats_query = {{"per", "string", false, "cache, layer or head"}};
 const std::vector<QueryParameter> verify_query = {
     {"verify", "boolean", false, "Load it aside first; the state then is good or corrupt"}};
@@ -67,6 +100,9 @@ const Route table[] = {
     {get, "/openapi.json", "get_openapi", read, no_body, get_openapi, false, nullptr, "openapi", {}, {200}, "This document"},
     {get, "/", "get_page", none, no_body, get_dashboard, true, nullptr, "page", {}, {200, 304, 406}, "The dashboard"},
     {get, "/dashboard", "get_dashboard", none, no_body, get_dashboard, true, nullptr, "page", {}, {200, 304, 406}, "The dashboard"},
+    {get, "/v1/backends", "get_backends", read, no_body, get_backends, false, nullptr, "backends", {}, {200}, "Kernels, and what keeps them from running"},
+    {post, "/v1/admin/gc", "post_gc", admin, json, post_gc, false, "empty-object", "collected", {}, {200, 422}, "Free what has expired, now"},
+    {post, "/v1/admin/drain", "post_drain", admin, json, post_drain, false, "empty-object", "draining", {}, {202, 422}, "Stop as SIGTERM does: answer what was begun, then end"},
     {post, "/v1/plans", "post_plans", read, json, post_plans, false, "plan-request", "plans", {}, {200, 422, 507}, "Predict bytes without data"},
     {post, "/v1/explain", "explain_recipe", read, json, explain_recipe, false, "explain-request", "explained", {}, {200, 422, 507}, "What a recipe says, and what it means for one kv head of a geometry"},
     {get, "/v1/recipes", "list_recipes", read, no_body, list_recipes, false, nullptr, "recipes", {}, {200}, "Recipes by name"},
@@ -77,6 +113,14 @@ const Route table[] = {
     {get, "/v1/caches/{id}", "get_cache", read, no_body, get_cache, false, nullptr, "cache", {}, {200, 304, 404, 503}, "One cache"},
     {put, "/v1/caches/{id}", "put_cache", write, json, put_cache, false, "cache-request", "cache", {}, {200, 201, 409, 412, 422, 503, 507}, "Create a cache"},
     {del, "/v1/caches/{id}", "delete_cache", write, no_body, delete_cache, false, nullptr, nullptr, {}, {204, 404, 412, 503}, "Drop a cache"},
+    {patch, "/v1/caches/{id}", "patch_cache", write, json, patch_cache, false, "keeping", "cache", {}, {200, 404, 412, 422, 503}, "TTL, labels, pinned: a merge patch"},
+    {get, "/v1/caches/{id}/density", "get_density", read, no_body, get_density, false, nullptr, "density", {}, {200, 404, 503}, "Share of elements kept, by layer and head"},
+    {get, "/v1/caches/{id}/layers/{layer}/bitmap", "get_bitmap", read, no_body, get_bitmap, false, nullptr, "bitmap octets", bitmap_query, {200, 404, 413, 503}, "Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row)"},
+    {get, "/v1/caches/{id}/layers/{layer}/tensor", "get_tensor", read, no_body, get_tensor, false, nullptr, "octets", tensor_query, {200, 404, 413, 503}, "Rows [to - from, head_dim] of one head as attend sees them"},
+    {post, "/v1/caches/{id}/append", "append_layers", write, tensors, append_layers, false, "safetensors", "appended-all", append_all_query, {200, 404, 409, 412, 413, 422, 428, 503, 507}, "layers.<n>.k and layers.<n>.v [tokens, kv_heads, head_dim] of every layer: all or none"},
+    {post, "/v1/append", "append_caches", write, tensors, append_caches, false, "safetensors", "appended-batch", batch_append_query, {200, 404, 409, 412, 413, 422, 428, 503, 507}, "<cache>.layers.<n>.k and .v for several caches, all or none; __metadata__ holds expect.<cache>, the length before"},
+    {post, "/v1/attend", "attend_caches", read, tensors, attend_caches, false, "safetensors", "safetensors", batch_attend_query, {200, 404, 409, 413, 422, 503, 507}, "<cache>.q [q_tokens, q_heads, head_dim_k], all of one shape and dtype, in; <cache>.out, and <cache>.lse, out"},
+    {post, "/v1/merge", "merge_parts", read, tensors, merge_parts, false, "safetensors", "safetensors", {}, {200, 413, 422, 503, 507}, "out_a, lse_a, out_b, lse_b of disjoint rows in; out, lse of all of them out"},
     {get, "/v1/caches/{id}/stats", "get_stats", read, no_body, get_stats, false, nullptr, "stats", stats_query, {200, 404, 503}, "Rows, bytes by part, operations"},
     {post, "/v1/caches/{id}/layers/{layer}/append", "append_rows", write, octets, append_rows, false, "octets", "appended", append_query, {200, 404, 409, 412, 422, 428, 503, 507}, "K block, then V block: [tokens, kv_heads, head_dim] each"},
     {post, "/v1/caches/{id}/layers/{layer}/attend", "attend_rows", read, octets, attend_rows, false, "octets", "octets", attend_query, {200, 404, 409, 413, 422, 503, 507}, "Q [q_tokens, q_heads, head_dim_k] in, output [q_tokens, q_heads, head_dim_v] out"},
@@ -91,6 +135,8 @@ const Route table[] = {
     {get, "/v1/snapshots/{name}", "get_snapshot", read, no_body, get_snapshot, false, nullptr, "snapshot", verify_query, {200, 404, 422, 507}, "One snapshot"},
     {put, "/v1/snapshots/{name}", "put_snapshot", write, json, put_snapshot, false, "snapshot-request", "snapshot", {}, {200, 201, 404, 409, 422, 503, 507}, "Save a cache"},
     {del, "/v1/snapshots/{name}", "delete_snapshot", write, no_body, delete_snapshot, false, nullptr, nullptr, {}, {204, 404, 507}, "Delete a snapshot"},
+    {get, "/v1/snapshots/{name}/content", "get_snapshot_content", read, no_body, get_snapshot_content, false, nullptr, "octets", {}, {200, 404, 413, 503, 507}, "The file of a snapshot, with its Content-Digest"},
+    {put, "/v1/snapshots/{name}/content", "put_snapshot_content", write, octets, put_snapshot_content, false, "octets", "snapshot", upload_query, {200, 201, 404, 409, 422, 503, 507}, "Upload a snapshot; it is loaded aside before it is kept"},
     {post, "/v1/snapshots/{name}/restore", "restore_snapshot", write, json, restore_snapshot, false, "restore-request", "cache", {}, {201, 404, 409, 422, 507}, "Load a snapshot as a new cache"},
 
     {get, "/v1/traces", "list_traces", read, no_body, list_traces, false, nullptr, "traces", {}, {200, 507}, "Recorded keys, values and queries that jobs may name"},
@@ -146,6 +192,8 @@ const char* method_name(Method method) {
         return "PUT";
     case Method::post:
         return "POST";
+    case Method::patch:
+        return "PATCH";
     case Method::del:
         return "DELETE";
     }
@@ -153,7 +201,16 @@ const char* method_name(Method method) {
 }
 
 const char* media_type(BodyKind kind) {
-    return kind == BodyKind::octets ? "application/octet-stream" : "application/json";
+    switch (kind) {
+    case BodyKind::octets:
+        return "application/octet-stream";
+    case BodyKind::safetensors:
+        return "application/vnd.safetensors";
+    case BodyKind::json:
+    case BodyKind::none:
+        break;
+    }
+    return "application/json";
 }
 
 bool is_id(std::string_view text) {

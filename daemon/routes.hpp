@@ -32,9 +32,9 @@ struct Route {
     Handler handler;
     bool on_io_thread;   // answered without a worker: must neither wait nor take long
     const char* request; // names in schemas.cpp; nullptr without
-    const char*
-        response; // nullptr: no body; "octets", "text", "csv", "events": without schema; several are
-                  // separated by blanks
+    // nullptr: no body; "octets", "safetensors", "text", "page", "csv", "events": media types without a schema.
+    // Several, separated by blanks, where Accept chooses.
+    const char* response;
     std::vector<QueryParameter> query;
     std::vector<int> statuses; // of handlers; those of the guard are the same for all (openapi.cpp)
     const char* summary;

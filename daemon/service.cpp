@@ -77,14 +77,16 @@ Service::Service(const Config& its_config)
              config.traces_limit),
       jobs({traces, memory, wake, config.backend, config.job_memory, config.max_jobs,
             config.max_streams},
-           open_history(config)) {}
+           open_history(config)),
+      sweeper(*this) {}
 
 Response run_handler(Service& service, Request& request) {
     try {
         check_digest(request);
         const Parameters known(request); // refuses what the route does not list
         const Computing computing(service.jobs.activity, computes(*request.route));
-        return request.route->handler(service, request);
+        return with_room(service, request.received,
+                         [&] { return request.route->handler(service, request); });
     } catch (const Problem& problem) {
         if (problem_info(problem.type()).status == 500) {
             log_error("fault", {{"id", request.id}, {"what", problem.what()}});

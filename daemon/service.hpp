@@ -7,6 +7,7 @@
 #include <string>
 
 #include "config.hpp"
+#include "eviction.hpp"
 #include "http/message.hpp"
 #include "http/staging.hpp"
 #include "http/wake.hpp"
@@ -38,7 +39,9 @@ struct Service {
     std::unique_ptr<Directory> trace_files;
     Traces traces;
     std::atomic<bool> draining{false};
-    Jobs jobs; // last: its thread uses what is above
+    std::atomic<bool> drain_asked{false}; // by /v1/admin/drain
+    Jobs jobs;                            // its thread uses what is above
+    Sweeper sweeper;                      // the last: it uses the others
 };
 
 // Calls the handler of a request; whatever it throws becomes a problem. Never throws but std::bad_alloc.

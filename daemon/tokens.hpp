@@ -23,7 +23,6 @@ class Tokens {
 
     // Scope::none for a token that is not known. Takes the same time for every token of one length.
     Scope scope_of(std::string_view token) const;
-    std::size_t size() const { return entries_.size(); }
 
   private:
     struct Entry {

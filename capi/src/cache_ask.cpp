@@ -102,7 +102,7 @@ mustafar_status mustafar_cache_export(const mustafar_cache* cache, uint32_t laye
         }
         check_tensor(out_values, {"out_values",
                                   {std::int64_t{end} - begin, c.geometry().head_dim(which)},
-                                  {MUSTAFAR_F32},
+                                  {MUSTAFAR_F32, MUSTAFAR_F16, MUSTAFAR_BF16},
                                   true});
         c.export_rows(layer, kv_head, which, begin, end, *out_values, out_bitmaps);
     });

@@ -11,8 +11,7 @@ namespace {
 
 constexpr std::size_t page_max = 256;
 
-CacheShape read_shape(const Service& service, const Json& body, Recipe* recipe) {
-    JsonFields fields(body);
+CacheShape read_shape(const Service& service, JsonFields& fields, Recipe* recipe) {
     CacheShape shape;
     shape.geometry = read_geometry(fields.object("geometry"));
     shape.options.max_tokens =
@@ -21,9 +20,7 @@ CacheShape read_shape(const Service& service, const Json& body, Recipe* recipe) 
         static_cast<std::uint32_t>(fields.integer("reserve_tokens", 0, INT32_MAX, 0));
     shape.options.flags = fields.boolean("auto", true) ? MUSTAFAR_CACHE_AUTO : 0;
     *recipe = read_recipe(service, fields.any("recipe"), fields.pointer("recipe"));
-    fields.finish();
-    shape.recipe_name = recipe_name(recipe->get());
-    shape.recipe_digest = mustafar_recipe_digest(recipe->get());
+    describe_recipe(shape, recipe->get());
     return shape;
 }
 
@@ -51,8 +48,11 @@ Response already_there(Service& service, const Request& request, const CachePoin
 Response put_cache(Service& service, Request& request) {
     const std::string& id = request.path[0];
     const Json body = parse_body(request);
+    JsonFields fields(body);
     Recipe recipe;
-    CacheShape shape = read_shape(service, body, &recipe);
+    CacheShape shape = read_shape(service, fields, &recipe);
+    Keeping keeping = read_keeping(fields);
+    fields.finish();
     if (const CachePointer there = service.caches.find(id)) {
         return already_there(service, request, there, shape);
     }
@@ -62,6 +62,7 @@ Response put_cache(Service& service, Request& request) {
     Cache cache = make<mustafar_cache>(mustafar_cache_create, service.context.get(),
                                        &shape.geometry, recipe.get(), &shape.options);
     const auto entry = std::make_shared<CacheEntry>(std::move(cache), shape);
+    entry->keeping = std::move(keeping);
     Response response = json_response(write_cache(id, *entry), 201);
     response.fields.push_back({"ETag", entry->etag()});
     response.fields.push_back({"Location", "/v1/caches/" + id});
@@ -163,6 +164,7 @@ Response get_stats(Service& service, Request& request) {
     const ReadLock lock(*entry, lock_deadline(service, request));
     auto stats = sized<mustafar_cache_stats>();
     call(mustafar_cache_get_stats, entry->cache(), &stats);
+    const mustafar_cache_stats& before = entry->counted;
     const auto seconds = [](std::uint64_t ns) { return static_cast<double>(ns) * 1e-9; };
     Json document = {{"id", request.path[0]},
                      {"revision", entry->revision()},
@@ -174,12 +176,12 @@ Response get_stats(Service& service, Request& request) {
                      {"shared_pages", stats.shared_pages},
                      {"bytes", bytes_of(*entry, MUSTAFAR_ALL, MUSTAFAR_ALL)},
                      {"dense_bytes", stats.dense_bytes},
-                     {"appended_tokens", stats.appended_tokens},
-                     {"packed_rows", stats.packed_rows},
-                     {"attend_calls", stats.attend_calls},
-                     {"append_seconds", seconds(stats.append_ns)},
-                     {"pack_seconds", seconds(stats.pack_ns)},
-                     {"attend_seconds", seconds(stats.attend_ns)},
+                     {"appended_tokens", stats.appended_tokens + before.appended_tokens},
+                     {"packed_rows", stats.packed_rows + before.packed_rows},
+                     {"attend_calls", stats.attend_calls + before.attend_calls},
+                     {"append_seconds", seconds(stats.append_ns + before.append_ns)},
+                     {"pack_seconds", seconds(stats.pack_ns + before.pack_ns)},
+                     {"attend_seconds", seconds(stats.attend_ns + before.attend_ns)},
                      {"attend_kernel", stats.attend_kernel},
                      {"pack_kernel", stats.pack_kernel}};
     if (per != "cache") {

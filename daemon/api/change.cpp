@@ -145,6 +145,7 @@ Response fork_cache(Service& service, Request& request) {
     Cache child;
     {
         const ReadLock lock(*entry, lock_deadline(service, request));
+        entry->touch();
         check_if_match(request, entry->etag());
         const auto start = Clock::now();
         child = make<mustafar_cache>(mustafar_cache_fork, std::as_const(*entry).cache());

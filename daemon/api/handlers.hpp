@@ -13,6 +13,9 @@ Response get_readyz(Service&, Request&);
 Response get_version(Service&, Request&);
 Response get_metrics(Service&, Request&);
 Response get_openapi(Service&, Request&);
+Response get_backends(Service&, Request&);
+Response post_gc(Service&, Request&);
+Response post_drain(Service&, Request&);
 
 // dashboard.cpp
 bool takes_coding(std::string_view accept_encoding, std::string_view coding);
@@ -35,9 +38,25 @@ Response get_cache(Service&, Request&);
 Response delete_cache(Service&, Request&);
 Response get_stats(Service&, Request&);
 
+// keeping.cpp
+Response patch_cache(Service&, Request&);
+
+// pictures.cpp
+Response get_density(Service&, Request&);
+Response get_bitmap(Service&, Request&);
+Response get_tensor(Service&, Request&);
+
 // rows.cpp
 Response append_rows(Service&, Request&);
+
+// append_all.cpp
+Response append_layers(Service&, Request&);
+Response append_caches(Service&, Request&);
+
+// attend.cpp
 Response attend_rows(Service&, Request&);
+Response attend_caches(Service&, Request&);
+Response merge_parts(Service&, Request&);
 
 // change.cpp
 Response commit_cache(Service&, Request&);
@@ -54,6 +73,8 @@ Response put_snapshot(Service&, Request&);
 Response get_snapshot(Service&, Request&);
 Response delete_snapshot(Service&, Request&);
 Response restore_snapshot(Service&, Request&);
+Response get_snapshot_content(Service&, Request&);
+Response put_snapshot_content(Service&, Request&);
 
 // traces.cpp
 Response list_traces(Service&, Request&);

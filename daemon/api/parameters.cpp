@@ -14,6 +14,8 @@ namespace mustafar::daemon {
 
 namespace {
 
+constexpr std::string_view digest_prefix = "sha-256=:";
+
 Problem wrong(const std::string& name, const std::string& text) {
     return Problem(ProblemType::bad_parameter, name + ": " + text, {{"parameter", name}});
 }
@@ -115,17 +117,20 @@ std::uint32_t path_index(const Request& request, std::size_t n, std::uint32_t co
     return *number;
 }
 
+std::string digest_of(std::string_view body) {
+    const Sha256 hash = sha256(body);
+    unsigned char base64[64] = {};
+    EVP_EncodeBlock(base64, hash.data(), static_cast<int>(hash.size()));
+    return std::string(digest_prefix) + reinterpret_cast<const char*>(base64) + ":";
+}
+
 void check_digest(const Request& request) {
     const std::string* field = request.field("content-digest");
     if (field == nullptr) { return; }
-    constexpr std::string_view prefix = "sha-256=:";
-    const Sha256 hash = sha256(request.body.view());
-    unsigned char base64[64] = {};
-    EVP_EncodeBlock(base64, hash.data(), static_cast<int>(hash.size()));
-    const std::string expected = std::string(prefix) + reinterpret_cast<const char*>(base64) + ":";
-    if (!field->starts_with(prefix)) {
+    if (!field->starts_with(digest_prefix)) {
         throw Problem(ProblemType::digest_mismatch, "only one digest, sha-256, is understood");
     }
+    const std::string expected = digest_of(request.body.view());
     if (*field != expected) {
         throw Problem(ProblemType::digest_mismatch, "the body has another SHA-256",
                       {{"actual", expected}});

@@ -35,6 +35,9 @@ std::size_t dtype_bytes(mustafar_dtype dtype);
 // The value of the nth {name} of the path as a layer or another index; throws not_found.
 std::uint32_t path_index(const Request& request, std::size_t n, std::uint32_t count);
 
+// Value of a Content-Digest (RFC 9530, sha-256) of `body`.
+std::string digest_of(std::string_view body);
+
 // Verifies Content-Digest (RFC 9530, sha-256) where it was sent. Throws digest_mismatch.
 void check_digest(const Request& request);
 

@@ -1,45 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensors in and out, as raw little-endian arrays: append and attend.
-#include <bit>
-
+// Rows of one layer as raw little-endian arrays: append, and what attend sees of them.
 #include <xxhash.h>
 
 #include "api/handlers.hpp"
 #include "api/parameters.hpp"
 #include "api/shapes.hpp"
-
-static_assert(std::endian::native == std::endian::little, "bodies are little-endian");
+#include "api/tensors.hpp"
+#include "routes.hpp"
 
 namespace mustafar::daemon {
 
 namespace {
 
 constexpr std::uint64_t tokens_max = 1u << 24; // of one request; sizes then fit into 64 bits
-
-// [tokens, heads, d], contiguous.
-mustafar_tensor rows_view(const char* data, mustafar_dtype dtype, std::uint64_t tokens,
-                          std::uint32_t heads, std::uint32_t d) {
-    const auto h = static_cast<std::int64_t>(heads);
-    const auto n = static_cast<std::int64_t>(d);
-    return experiment::tensor(data, dtype, {static_cast<std::int64_t>(tokens), h, n},
-                              {h * n, n, 1});
-}
-
-// [1, tokens, heads, d], contiguous.
-mustafar_tensor queries_view(const char* data, mustafar_dtype dtype, std::uint64_t tokens,
-                             std::uint32_t heads, std::uint32_t d) {
-    const auto t = static_cast<std::int64_t>(tokens);
-    const auto h = static_cast<std::int64_t>(heads);
-    const auto n = static_cast<std::int64_t>(d);
-    return experiment::tensor(data, dtype, {1, t, h, n}, {t * h * n, h * n, n, 1});
-}
-
-void check_size(const Request& request, std::uint64_t expected) {
-    if (request.body.size() != expected) {
-        throw Problem(ProblemType::body_size, "the body has another size than the parameters say",
-                      {{"expected_bytes", expected}, {"actual_bytes", request.body.size()}});
-    }
-}
 
 struct AppendQuery {
     mustafar_dtype dtype;
@@ -116,144 +89,6 @@ Response append_rows(Service& service, Request& request) {
     entry->last[layer] = mine;
     entry->changed();
     return appended(*entry, request, layer, false);
-}
-
-namespace {
-
-struct AttendQuery {
-    mustafar_dtype dtype;
-    mustafar_dtype out_dtype;
-    std::uint32_t tokens;
-    bool lse;
-    bool dropped;
-    bool sinks;
-    std::uint32_t weights; // columns; 0 = not asked for
-    mustafar_attend_options options = MUSTAFAR_ATTEND_OPTIONS_INIT;
-};
-
-AttendQuery read_attend(const Request& request) {
-    const Parameters parameters(request);
-    AttendQuery query{};
-    query.dtype = parameters.dtype("dtype");
-    query.out_dtype = parameters.dtype("out_dtype", query.dtype);
-    query.tokens =
-        static_cast<std::uint32_t>(parameters.required_integer("q_tokens", 1, tokens_max));
-    query.lse = parameters.boolean("lse");
-    query.dropped = parameters.boolean("dropped");
-    query.sinks = parameters.boolean("sinks");
-    query.weights =
-        static_cast<std::uint32_t>(parameters.integer("weights", 1, tokens_max).value_or(0));
-    query.options = MUSTAFAR_ATTEND_OPTIONS_INIT;
-    query.options.scale = static_cast<float>(parameters.number("scale", -1e6, 1e6).value_or(0));
-    query.options.softcap = static_cast<float>(parameters.number("softcap", 0, 1e6).value_or(0));
-    query.options.drop_mass = static_cast<float>(parameters.number("drop_mass", 0, 1).value_or(0));
-    query.options.sliding_window =
-        static_cast<std::uint32_t>(parameters.integer("sliding_window", 1, INT32_MAX).value_or(0));
-    if (const auto position = parameters.integer("q_position", 0, std::uint64_t{1} << 40)) {
-        query.options.flags = MUSTAFAR_ATTEND_AT;
-        query.options.q_position = static_cast<std::int64_t>(*position);
-    }
-    return query;
-}
-
-Staging reserve_reply(Service& service, std::uint64_t bytes) {
-    if (bytes > service.config.body_limit) {
-        throw Problem(ProblemType::body_too_large, "the answer would be above the limit of bodies",
-                      {{"limit_bytes", service.config.body_limit}, {"actual_bytes", bytes}});
-    }
-    Staging out = Staging::reserve(service.staging, bytes);
-    if (out.empty()) {
-        throw Problem(ProblemType::staging_full, "bodies of other requests take the room",
-                      {{"limit_bytes", service.staging.limit()}, {"requested_bytes", bytes}});
-    }
-    return out;
-}
-
-// The blocks of an answer, one behind the other: out, then those of f32 that were asked for.
-struct AttendReply {
-    std::uint64_t out_bytes = 0;
-    std::uint64_t lse_at = 0;
-    std::uint64_t weights_at = 0;
-    std::uint64_t dropped_at = 0;
-    std::uint64_t bytes = 0;
-
-    AttendReply(const AttendQuery& query, const mustafar_geometry& g) {
-        const std::uint64_t vectors = std::uint64_t{query.tokens} * g.q_heads;
-        out_bytes = vectors * g.head_dim_v * dtype_bytes(query.out_dtype);
-        // Offsets of f32 are multiples of 4: head_dim_v is one of 8.
-        lse_at = out_bytes;
-        weights_at = lse_at + (query.lse ? vectors * sizeof(float) : 0);
-        dropped_at = weights_at + vectors * query.weights * sizeof(float);
-        bytes = dropped_at + (query.dropped ? vectors * sizeof(float) : 0);
-    }
-};
-
-// One call on one cache, which is locked and holds rows.
-void attend_once(const mustafar_cache* cache, const mustafar_geometry& g, std::uint32_t layer,
-                 const AttendQuery& query, const char* body, const char* reply) {
-    const AttendReply at(query, g);
-    const std::int64_t tokens = query.tokens;
-    const std::int64_t heads = g.q_heads;
-    const std::uint64_t q_bytes =
-        std::uint64_t{query.tokens} * g.q_heads * g.head_dim_k * dtype_bytes(query.dtype);
-    const auto q = queries_view(body, query.dtype, query.tokens, g.q_heads, g.head_dim_k);
-    const auto out = queries_view(reply, query.out_dtype, query.tokens, g.q_heads, g.head_dim_v);
-    const auto per_query = [&](std::uint64_t offset) {
-        return experiment::tensor(reply + offset, MUSTAFAR_F32, {1, tokens, heads},
-                                  {tokens * heads, heads, 1});
-    };
-    const auto lse = per_query(at.lse_at);
-    const auto dropped = per_query(at.dropped_at);
-    const auto weights =
-        queries_view(reply + at.weights_at, MUSTAFAR_F32, query.tokens, g.q_heads, query.weights);
-    const auto sinks = experiment::tensor(body + q_bytes, MUSTAFAR_F32, {heads}, {1});
-    const mustafar_tensor* none = nullptr;
-    call(mustafar_attend, &cache, std::size_t{1}, layer, &q, query.sinks ? &sinks : none,
-         &query.options, &out, query.lse ? &lse : none, query.weights > 0 ? &weights : none,
-         query.dropped ? &dropped : none);
-}
-
-} // namespace
-
-Response attend_rows(Service& service, Request& request) {
-    const AttendQuery query = read_attend(request);
-    const CachePointer entry = service.caches.get(request.path[0]);
-    const mustafar_geometry& g = entry->shape.geometry;
-    const std::uint32_t layer = path_index(request, 1, g.layers);
-    const std::uint64_t vectors = std::uint64_t{query.tokens} * g.q_heads;
-    check_size(request, vectors * g.head_dim_k * dtype_bytes(query.dtype) +
-                            (query.sinks ? g.q_heads * sizeof(float) : 0));
-    Staging reply = reserve_reply(service, AttendReply(query, g).bytes);
-
-    Response response;
-    Clock::duration waited{};
-    Clock::duration computed{};
-    {
-        const auto asked = Clock::now();
-        const ReadLock lock(*entry, lock_deadline(service, request));
-        const auto start = Clock::now();
-        if (entry->length(layer) == 0) {
-            throw Problem(ProblemType::bad_state, "layer " + std::to_string(layer) + " is empty",
-                          {{"cache", request.path[0]}, {"layer", layer}});
-        }
-        attend_once(entry->cache(), g, layer, query, request.body.data(), reply.data());
-        waited = start - asked;
-        computed = Clock::now() - start;
-        response.fields.push_back({"ETag", entry->etag()});
-    }
-    service.metrics.op(Op::attend, computed, request.body.size() + reply.size());
-    const auto ms = [](Clock::duration time) {
-        return std::to_string(std::chrono::duration<double, std::milli>(time).count());
-    };
-    response.fields.push_back(
-        {"Server-Timing", "lock;dur=" + ms(waited) + ", compute;dur=" + ms(computed)});
-    response.fields.push_back({"Mustafar-Dtype", mustafar_dtype_name(query.out_dtype)});
-    response.fields.push_back({"Mustafar-Shape", std::to_string(query.tokens) + "," +
-                                                     std::to_string(g.q_heads) + "," +
-                                                     std::to_string(g.head_dim_v)});
-    response.type = "application/octet-stream";
-    response.data = std::move(reply);
-    return response;
 }
 
 } // namespace mustafar::daemon

@@ -12,6 +12,13 @@ constexpr std::uint64_t count_max =
 
 std::uint32_t u32(std::uint64_t number) { return static_cast<std::uint32_t>(number); }
 
+Json or_null(const std::optional<double>& number) { return number ? Json(*number) : Json(nullptr); }
+
+std::string wall_clock(Clock::time_point time) {
+    const auto ahead = std::chrono::duration_cast<std::chrono::seconds>(time - Clock::now());
+    return rfc3339(std::time(nullptr) + static_cast<std::time_t>(ahead.count()));
+}
+
 } // namespace
 
 Response json_response(const Json& document, int status) {
@@ -58,9 +65,13 @@ Recipe read_recipe(const Service& service, const Json& value, const std::string&
     return service.recipes.parse(value.get<std::string>());
 }
 
+Clock::duration lock_time(const Service& service) {
+    return std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(service.config.lock_timeout));
+}
+
 Clock::time_point lock_deadline(const Service& service, const Request& request) {
-    return request.received + std::chrono::duration_cast<Clock::duration>(
-                                  std::chrono::duration<double>(service.config.lock_timeout));
+    return request.received + lock_time(service);
 }
 
 void check_if_match(const Request& request, const std::string& etag) {
@@ -69,6 +80,29 @@ void check_if_match(const Request& request, const std::string& etag) {
         throw Problem(ProblemType::precondition_failed,
                       "If-Match does not list the ETag of the cache", {{"etag", etag}});
     }
+}
+
+void describe_recipe(CacheShape& shape, const mustafar_recipe* recipe) {
+    const Json text = Json::parse(mustafar_recipe_json(recipe));
+    shape.recipe_name = text.value("name", "");
+    shape.recipe_digest = mustafar_recipe_digest(recipe);
+    const Json& window = text.at("window");
+    shape.sink = window.at("sink").get<std::uint32_t>();
+    shape.recent = window.at("recent").get<std::uint32_t>();
+    shape.step = window.at("step").get<std::uint32_t>();
+}
+
+Staging reserve_reply(Service& service, std::uint64_t bytes) {
+    if (bytes > service.config.body_limit) {
+        throw Problem(ProblemType::body_too_large, "the answer would be above the limit of bodies",
+                      {{"limit_bytes", service.config.body_limit}, {"actual_bytes", bytes}});
+    }
+    Staging out = Staging::reserve(service.staging, bytes);
+    if (out.empty() && bytes > 0) {
+        throw Problem(ProblemType::staging_full, "bodies of other requests take the room",
+                      {{"limit_bytes", service.staging.limit()}, {"requested_bytes", bytes}});
+    }
+    return out;
 }
 
 Json write_cache(const std::string& id, const CacheEntry& entry) {
@@ -90,7 +124,11 @@ Json write_cache(const std::string& id, const CacheEntry& entry) {
             {"revision", entry.revision()},
             {"lengths", lengths},
             {"bytes", bytes.total},
-            {"dense_bytes", stats.dense_bytes}};
+            {"dense_bytes", stats.dense_bytes},
+            {"ttl_seconds", or_null(entry.keeping.ttl_seconds)},
+            {"expires", entry.expires() ? Json(wall_clock(*entry.expires())) : Json(nullptr)},
+            {"labels", entry.keeping.labels},
+            {"pinned", entry.keeping.pinned}};
 }
 
 Response publish_cache(Service& service, const std::string& id, const CachePointer& entry) {

@@ -20,10 +20,20 @@ Json write_bytes(const mustafar_bytes& bytes);
 // "recipe" of a body: a name, a shorthand, or a recipe as JSON.
 Recipe read_recipe(const Service& service, const Json& value, const std::string& pointer);
 
+Clock::duration lock_time(const Service& service); // --lock-timeout
 Clock::time_point lock_deadline(const Service& service, const Request& request);
 
 // Refuses with 412 where If-Match is there and does not list `etag`.
 void check_if_match(const Request& request, const std::string& etag);
+
+// What a recipe says of itself and of its window.
+void describe_recipe(CacheShape& shape, const mustafar_recipe* recipe);
+
+// "ttl_seconds", "labels", "pinned" of a body, over what there was: a merge patch (RFC 7396).
+Keeping read_keeping(JsonFields& fields, Keeping keeping = {});
+
+// Room for a reply; throws body_too_large, staging_full.
+Staging reserve_reply(Service& service, std::uint64_t bytes);
 
 // What GET, PUT, restore and fork say of a cache. Needs its lock.
 Json write_cache(const std::string& id, const CacheEntry& entry);

@@ -3,6 +3,7 @@
 #include "api/handlers.hpp"
 #include "api/parameters.hpp"
 #include "api/shapes.hpp"
+#include "routes.hpp"
 
 namespace mustafar::daemon {
 
@@ -27,14 +28,27 @@ Problem no_snapshot(const std::string& name) {
     return Problem(ProblemType::not_found, "there is no snapshot " + name, {{"snapshot", name}});
 }
 
+Problem name_taken(const std::string& name, const char* way_out) {
+    return Problem(ProblemType::exists,
+                   "there is a snapshot " + name + "; " + way_out + " replaces it",
+                   {{"snapshot", name}});
+}
+
+Response written(const Snapshots& snapshots, const std::string& name, bool replaced) {
+    const auto snapshot = snapshots.find(name);
+    if (!snapshot) { throw no_snapshot(name); } // deleted meanwhile
+    Response response = json_response(write_snapshot(*snapshot), replaced ? 200 : 201);
+    if (!replaced) { response.fields.push_back({"Location", "/v1/snapshots/" + name}); }
+    return response;
+}
+
 // What a loaded cache was made with.
 CacheShape shape_of(const mustafar_cache* cache) {
     CacheShape shape;
     const char* recipe = nullptr;
     call(mustafar_cache_describe, cache, &shape.geometry, &shape.options, &recipe);
     const Recipe parsed = parse_recipe(recipe);
-    shape.recipe_name = recipe_name(parsed.get());
-    shape.recipe_digest = mustafar_recipe_digest(parsed.get());
+    describe_recipe(shape, parsed.get());
     return shape;
 }
 
@@ -62,21 +76,17 @@ Response put_snapshot(Service& service, Request& request) {
     Cache frozen;
     {
         const ReadLock lock(*entry, lock_deadline(service, request));
+        entry->touch();
         frozen = make<mustafar_cache>(mustafar_cache_fork, std::as_const(*entry).cache());
     }
     const bool replaced = overwrite && snapshots.find(name).has_value();
     const auto start = Clock::now();
     if (!snapshots.save(name, frozen.get(), model_id, overwrite)) {
-        throw Problem(ProblemType::exists,
-                      "there is a snapshot " + name + "; \"overwrite\": true replaces it",
-                      {{"snapshot", name}});
+        throw name_taken(name, "\"overwrite\": true");
     }
-    const auto written = snapshots.find(name);
-    if (!written) { throw no_snapshot(name); } // deleted meanwhile
-    service.metrics.op(Op::save, Clock::now() - start, written->file.bytes);
-    Response response = json_response(write_snapshot(*written), replaced ? 200 : 201);
-    if (!replaced) { response.fields.push_back({"Location", "/v1/snapshots/" + name}); }
-    return response;
+    const auto file = snapshots.find(name);
+    service.metrics.op(Op::save, Clock::now() - start, file ? file->file.bytes : 0);
+    return written(snapshots, name, replaced);
 }
 
 Response get_snapshot(Service& service, Request& request) {
@@ -92,6 +102,40 @@ Response get_snapshot(Service& service, Request& request) {
     const auto snapshot = snapshots.find(name);
     if (!snapshot) { throw no_snapshot(name); }
     return json_response(write_snapshot(*snapshot));
+}
+
+// The file as it lies there, good or not.
+Response get_snapshot_content(Service& service, Request& request) {
+    const std::string& name = request.path[0];
+    const std::optional<File> file = snapshots_of(service).open(name);
+    if (!file) { throw no_snapshot(name); }
+    const std::uint64_t bytes = file->size();
+    Response response;
+    response.type = media_type(BodyKind::octets);
+    response.data = reserve_reply(service, bytes);
+    for (std::uint64_t at = 0; at < bytes;) {
+        const std::size_t got = file->read(response.data.data() + at, bytes - at);
+        if (got == 0) {
+            throw Problem(ProblemType::storage, "the file became shorter while it was read");
+        }
+        at += got;
+    }
+    response.fields.push_back({"Content-Digest", digest_of(response.body())});
+    return response;
+}
+
+// Loaded once, then forgotten: only what restores is kept.
+Response put_snapshot_content(Service& service, Request& request) {
+    const std::string& name = request.path[0];
+    Snapshots& snapshots = snapshots_of(service);
+    const bool overwrite = Parameters(request).boolean("overwrite");
+    const bool there = snapshots.find(name).has_value();
+    if (there && !overwrite) { throw name_taken(name, "overwrite=true"); } // before the work
+    const auto start = Clock::now();
+    const bool kept = snapshots.put(name, request.body.view(), service.context.get(), overwrite);
+    if (!kept) { throw name_taken(name, "overwrite=true"); }
+    service.metrics.op(Op::save, Clock::now() - start, request.body.size());
+    return written(snapshots, name, there);
 }
 
 Response delete_snapshot(Service& service, Request& request) {

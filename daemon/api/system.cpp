@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the daemon says of itself.
+#include <csignal>
+
+#include <malloc.h>
+#include <unistd.h>
+
 #include "api/handlers.hpp"
 #include "api/shapes.hpp"
 #include "http/head.hpp"
@@ -79,10 +84,33 @@ Response get_version(Service& service, Request&) {
                           {"transport", transport_name()},
                           {"snapshots", service.snapshots != nullptr},
                           {"history", !service.config.data_dir.empty()},
+                          {"evict", service.config.evict},
                           {"threads", stats.threads},
                           {"attend_kernel", attend.name},
                           {"kernels", kernels()},
                           {"limits", limits_of(service.config)}});
+}
+
+Response get_backends(Service& service, Request&) {
+    auto attend = sized<mustafar_kernel_info>();
+    call(mustafar_context_kernel, service.context.get(), "attend", &attend);
+    return json_response({{"attend_kernel", attend.name}, {"kernels", kernels()}});
+}
+
+Response post_gc(Service& service, Request& request) {
+    const Json body = parse_body(request);
+    JsonFields(body).finish();
+    const auto freed = free_expired(service, Eviction::gc);
+    ::malloc_trim(0);
+    return json_response({{"freed", freed}, {"memory_used_bytes", service.memory.used()}});
+}
+
+// As SIGTERM does. Once: a second signal would end the process at once.
+Response post_drain(Service& service, Request& request) {
+    const Json body = parse_body(request);
+    JsonFields(body).finish();
+    if (!service.draining && !service.drain_asked.exchange(true)) { ::kill(::getpid(), SIGTERM); }
+    return json_response({{"draining", true}}, 202);
 }
 
 Response get_metrics(Service& service, Request&) {

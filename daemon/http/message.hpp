@@ -16,9 +16,9 @@ namespace mustafar::daemon {
 
 using Clock = std::chrono::steady_clock;
 
-enum class Method { get, put, post, del };
+enum class Method { get, put, post, patch, del };
 enum class Scope { none, read, write, admin }; // each includes those before it
-enum class BodyKind { none, json, octets };
+enum class BodyKind { none, json, octets, safetensors };
 
 struct Field {
     std::string name;

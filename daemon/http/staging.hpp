@@ -3,8 +3,10 @@
 // can never make the process grow beyond it.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
@@ -22,12 +24,26 @@ class StagingBudget {
         return true;
     }
     void give_back(std::size_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+    // Large buffers that are kept for the next body; trim() frees those that nobody has taken since the call before.
+    void trim() noexcept;
+    ~StagingBudget();
     std::size_t used() const { return used_.load(std::memory_order_relaxed); }
     std::size_t limit() const { return limit_; }
 
   private:
+    friend class Staging;
+    struct Spare {
+        char* data = nullptr;
+        std::size_t bytes = 0;
+        bool old = false;
+    };
+    char* take_spare(std::size_t bytes); // nullptr: none that fits
+    bool keep_spare(char* data, std::size_t bytes) noexcept;
+
     std::size_t limit_;
     std::atomic<std::size_t> used_{0};
+    std::mutex mutex_;
+    std::array<Spare, 2> spares_{};
 };
 
 // One buffer, 64-byte aligned, owned.
@@ -55,10 +71,12 @@ class Staging {
         std::swap(budget_, other.budget_);
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);
+        std::swap(whole_, other.whole_);
     }
     StagingBudget* budget_ = nullptr;
     char* data_ = nullptr;
     std::size_t size_ = 0;
+    std::size_t whole_ = 0; // bytes of the buffer
 };
 
 } // namespace mustafar::daemon

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/caches.hpp"
 
-#include <ctime>
 #include <random>
 
 namespace mustafar::daemon {
@@ -24,14 +23,15 @@ Problem in_use() {
 
 } // namespace
 
-std::string now_rfc3339() {
-    const std::time_t now = std::time(nullptr);
+std::string rfc3339(std::time_t time) {
     std::tm parts{};
-    gmtime_r(&now, &parts);
+    gmtime_r(&time, &parts);
     char text[32];
     std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
     return text;
 }
+
+std::string now_rfc3339() { return rfc3339(std::time(nullptr)); }
 
 bool CacheShape::same(const CacheShape& other) const {
     const mustafar_geometry& a = geometry;
@@ -45,10 +45,23 @@ bool CacheShape::same(const CacheShape& other) const {
 
 CacheEntry::CacheEntry(Cache cache, CacheShape its_shape)
     : shape(std::move(its_shape)), created(now_rfc3339()), last(shape.geometry.layers),
-      cache_(std::move(cache)), epoch_(random_epoch()) {}
+      cache_(std::move(cache)), epoch_(random_epoch()),
+      last_use_(Clock::now().time_since_epoch().count()) {}
 
 std::string CacheEntry::etag() const {
     return "\"" + epoch_ + "-" + std::to_string(revision_) + "\"";
+}
+
+void CacheEntry::replace(Cache next) {
+    auto stats = sized<mustafar_cache_stats>();
+    call(mustafar_cache_get_stats, std::as_const(*this).cache(), &stats);
+    counted.appended_tokens += stats.appended_tokens;
+    counted.packed_rows += stats.packed_rows;
+    counted.attend_calls += stats.attend_calls;
+    counted.append_ns += stats.append_ns;
+    counted.pack_ns += stats.pack_ns;
+    counted.attend_ns += stats.attend_ns;
+    cache_ = std::move(next);
 }
 
 std::uint32_t CacheEntry::length(std::uint32_t layer) const {
@@ -58,12 +71,30 @@ std::uint32_t CacheEntry::length(std::uint32_t layer) const {
     return committed + tentative;
 }
 
+std::optional<Clock::time_point> CacheEntry::expires() const {
+    if (!keeping.ttl_seconds || keeping.pinned) { return std::nullopt; }
+    return last_use() + std::chrono::duration_cast<Clock::duration>(
+                            std::chrono::duration<double>(*keeping.ttl_seconds));
+}
+
+std::shared_ptr<const std::string> CacheEntry::made_of(std::uint64_t revision) const {
+    const std::lock_guard guard(made_mutex_);
+    return made_revision_ == revision ? made_ : nullptr;
+}
+
+void CacheEntry::keep_made(std::uint64_t revision, std::string text) {
+    const std::lock_guard guard(made_mutex_);
+    made_revision_ = revision;
+    made_ = std::make_shared<const std::string>(std::move(text));
+}
+
 ReadLock::ReadLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry) {
     if (!entry.lock.lock_shared(deadline)) { throw in_use(); }
 }
 
 WriteLock::WriteLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry) {
     if (!entry.lock.lock(deadline)) { throw in_use(); }
+    entry.touch();
 }
 
 CachePointer Caches::find(const std::string& id) const {
@@ -108,6 +139,44 @@ std::vector<std::pair<std::string, CachePointer>> Caches::list(const std::string
         found.emplace_back(at->first, at->second);
     }
     return found;
+}
+
+bool Caches::idle(const CachePointer& entry) {
+    if (entry.use_count() > 1) { return false; }
+    const auto at_once =
+        Clock::time_point::min(); // nobody holds it; the lock orders what they wrote
+    if (!entry->lock.lock_shared(at_once)) { return false; }
+    const bool pinned = entry->keeping.pinned;
+    entry->lock.unlock_shared();
+    return !pinned;
+}
+
+std::vector<Freed> Caches::take_expired(Clock::time_point now) {
+    std::vector<Freed> freed;
+    const std::unique_lock lock(mutex_);
+    for (auto at = entries_.begin(); at != entries_.end();) {
+        const auto one = at++;
+        if (!idle(one->second)) { continue; }
+        const auto end = one->second->expires();
+        if (!end || *end > now) { continue; }
+        freed.push_back({one->first, std::move(one->second)});
+        entries_.erase(one);
+    }
+    return freed;
+}
+
+std::optional<Freed> Caches::take_oldest(Clock::time_point before) {
+    const std::unique_lock lock(mutex_);
+    auto oldest = entries_.end();
+    for (auto at = entries_.begin(); at != entries_.end(); ++at) {
+        const auto used = at->second->last_use();
+        if (used >= before || !idle(at->second)) { continue; }
+        if (oldest == entries_.end() || used < oldest->second->last_use()) { oldest = at; }
+    }
+    if (oldest == entries_.end()) { return std::nullopt; }
+    Freed freed{oldest->first, std::move(oldest->second)};
+    entries_.erase(oldest);
+    return freed;
 }
 
 std::size_t Caches::size() const {

@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <ctime>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <string>
@@ -23,6 +25,9 @@ struct CacheShape {
     mustafar_cache_options options = MUSTAFAR_CACHE_OPTIONS_INIT;
     std::string recipe_name; // what the recipe calls itself
     std::string recipe_digest;
+    std::uint32_t sink = 0; // of the recipe's window
+    std::uint32_t recent = 0;
+    std::uint32_t step = 0;
 
     bool same(const CacheShape& other) const;
 };
@@ -35,6 +40,13 @@ struct LastAppend {
     bool tentative = false;
     std::uint64_t digest[2] = {0, 0}; // XXH3-128 of the body
     bool operator==(const LastAppend&) const = default;
+};
+
+// How long a cache stays, and what clients call it.
+struct Keeping {
+    std::optional<double> ttl_seconds; // since its last use; nullopt: for ever
+    std::map<std::string, std::string> labels;
+    bool pinned = false; // freed neither by its TTL nor by --evict=lru
 };
 
 class CacheEntry {
@@ -50,8 +62,21 @@ class CacheEntry {
     std::string etag() const; // "epoch-revision", in quotes; the epoch is random per entry
     std::uint64_t revision() const { return revision_; }
     void changed() { ++revision_; }
+    // Puts another cache of the same shape in its place; what the old one has counted stays in `counted`.
+    void replace(Cache next);
+    mustafar_cache_stats counted = sized<mustafar_cache_stats>();
     std::uint32_t length(std::uint32_t layer) const; // tentative tokens included
     std::vector<LastAppend> last;                    // by layer
+    Keeping keeping;
+    // When it may be freed; nullopt: not by time.
+    std::optional<Clock::time_point> expires() const;
+
+    // Threads: any, without the lock.
+    void touch() { last_use_ = Clock::now().time_since_epoch().count(); }
+    Clock::time_point last_use() const { return Clock::time_point(Clock::duration(last_use_)); }
+    // A text made of a revision, as long as that is the one.
+    std::shared_ptr<const std::string> made_of(std::uint64_t revision) const;
+    void keep_made(std::uint64_t revision, std::string text);
 
     TimedLock lock;
 
@@ -59,6 +84,10 @@ class CacheEntry {
     Cache cache_;
     const std::string epoch_;
     std::uint64_t revision_ = 0;
+    std::atomic<Clock::rep> last_use_;
+    mutable std::mutex made_mutex_; // innermost
+    std::uint64_t made_revision_ = 0;
+    std::shared_ptr<const std::string> made_;
 };
 
 using CachePointer = std::shared_ptr<CacheEntry>;
@@ -75,6 +104,7 @@ class ReadLock {
     CacheEntry& entry_;
 };
 
+// It counts as a use.
 class WriteLock {
   public:
     WriteLock(CacheEntry& entry, Clock::time_point deadline);
@@ -84,6 +114,11 @@ class WriteLock {
 
   private:
     CacheEntry& entry_;
+};
+
+struct Freed {
+    std::string id;
+    CachePointer entry;
 };
 
 // Threads: any.
@@ -101,12 +136,21 @@ class Caches {
                                                            std::size_t count) const;
     std::size_t size() const;
 
+    // Removes what nobody has in hands and no pin holds: what has expired, or the one that was used least recently
+    // and not since `before`. Memory goes with what they return.
+    std::vector<Freed> take_expired(Clock::time_point now);
+    std::optional<Freed> take_oldest(Clock::time_point before);
+
   private:
+    // Needs mutex_ alone: then nobody can take hold of the entry.
+    static bool idle(const CachePointer& entry);
+
     const std::size_t limit_;
     mutable std::shared_mutex mutex_;
     std::map<std::string, CachePointer> entries_;
 };
 
+std::string rfc3339(std::time_t time);
 std::string now_rfc3339();
 
 } // namespace mustafar::daemon

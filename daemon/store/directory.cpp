@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <stdexcept>
 
 #include <dirent.h>
@@ -17,6 +16,7 @@
 
 #include "problem.hpp"
 #include "routes.hpp"
+#include "store/caches.hpp"
 
 namespace mustafar::daemon {
 
@@ -28,14 +28,6 @@ Problem storage(const char* what) {
     const int error = errno;
     return Problem(ProblemType::storage, std::string(what) + ": " + std::strerror(error),
                    {{"errno", error}});
-}
-
-std::string rfc3339(std::time_t time) {
-    std::tm parts{};
-    gmtime_r(&time, &parts);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text;
 }
 
 // Every name in the folder.
@@ -76,6 +68,12 @@ std::size_t File::read(void* data, std::size_t bytes) const {
         if (got >= 0) { return static_cast<std::size_t>(got); }
         if (errno != EINTR) { throw storage("read"); }
     }
+}
+
+std::uint64_t File::size() const {
+    struct stat status {};
+    if (::fstat(descriptor_, &status) != 0) { throw storage("fstat"); }
+    return static_cast<std::uint64_t>(status.st_size);
 }
 
 Directory::Directory(const std::string& path, std::string suffix) : suffix_(std::move(suffix)) {

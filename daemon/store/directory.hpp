@@ -28,6 +28,7 @@ class File {
     // Throws Problem storage.
     void write(const void* data, std::size_t bytes) const;
     std::size_t read(void* data, std::size_t bytes) const; // 0: the end
+    std::uint64_t size() const;
 
   private:
     int descriptor_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/snapshots.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <exception>
 
 namespace mustafar::daemon {
@@ -35,14 +37,41 @@ std::int32_t read_some(void* user, void* data, std::size_t bytes, std::size_t* g
     }
 }
 
+// `user` is a std::string_view: what is left of a snapshot in memory.
+std::int32_t read_view(void* user, void* data, std::size_t bytes, std::size_t* got) {
+    std::string_view& rest = *static_cast<std::string_view*>(user);
+    *got = std::min(bytes, rest.size());
+    std::memcpy(data, rest.data(), *got);
+    rest.remove_prefix(*got);
+    return 0;
+}
+
+Cache load_from(mustafar_read_fn read, void* user, mustafar_context* context,
+                const std::optional<std::string>& model_id) {
+    const mustafar_geometry* any_geometry = nullptr;
+    const mustafar_recipe* any_recipe = nullptr;
+    const mustafar_cache_options* any_options = nullptr;
+    const char* model = model_id ? model_id->c_str() : nullptr;
+    return make<mustafar_cache>(mustafar_cache_load, context, any_geometry, any_recipe, model,
+                                any_options, read, user);
+}
+
+Problem bytes_behind() {
+    return Problem(ProblemType::corrupt, "there are bytes behind the snapshot");
+}
+
 } // namespace
 
-bool Snapshots::save(const std::string& name, const mustafar_cache* cache,
-                     const std::string& model_id, bool overwrite) {
+void Snapshots::check_room(const std::string& name) const {
     if (!directory_.info(name) && directory_.list().size() >= limit_) {
         throw Problem(ProblemType::limit_reached, "there are as many snapshots as there may be",
                       {{"limit_snapshots", limit_}});
     }
+}
+
+bool Snapshots::save(const std::string& name, const mustafar_cache* cache,
+                     const std::string& model_id, bool overwrite) {
+    check_room(name);
     const bool written = directory_.write(name, overwrite, [&](const File& file) {
         Stream stream{file, nullptr};
         try {
@@ -57,6 +86,18 @@ bool Snapshots::save(const std::string& name, const mustafar_cache* cache,
     return written;
 }
 
+bool Snapshots::put(const std::string& name, std::string_view content, mustafar_context* context,
+                    bool overwrite) {
+    check_room(name);
+    std::string_view rest = content;
+    const Cache aside = load_from(&read_view, &rest, context, std::nullopt);
+    if (!rest.empty()) { throw bytes_behind(); }
+    const bool written = directory_.write(
+        name, overwrite, [&](const File& file) { file.write(content.data(), content.size()); });
+    if (written) { note(name, SnapshotState::good); }
+    return written;
+}
+
 Cache Snapshots::load(const std::string& name, mustafar_context* context,
                       const std::optional<std::string>& model_id) {
     const auto file = directory_.open(name);
@@ -64,18 +105,10 @@ Cache Snapshots::load(const std::string& name, mustafar_context* context,
         throw Problem(ProblemType::not_found, "there is no snapshot " + name, {{"snapshot", name}});
     }
     Stream stream{*file, nullptr};
-    const mustafar_geometry* any_geometry = nullptr;
-    const mustafar_recipe* any_recipe = nullptr;
-    const mustafar_cache_options* any_options = nullptr;
-    const char* model = model_id ? model_id->c_str() : nullptr;
     try {
-        Cache cache =
-            make<mustafar_cache>(mustafar_cache_load, context, any_geometry, any_recipe, model,
-                                 any_options, &read_some, static_cast<void*>(&stream));
+        Cache cache = load_from(&read_some, &stream, context, model_id);
         char more = 0;
-        if (file->read(&more, 1) != 0) {
-            throw Problem(ProblemType::corrupt, "there are bytes behind the snapshot");
-        }
+        if (file->read(&more, 1) != 0) { throw bytes_behind(); }
         note(name, SnapshotState::good);
         return cache;
     } catch (const Problem& problem) {

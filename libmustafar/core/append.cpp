@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // append, commit, compress: what makes rows move from the input through the window into the body.
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -38,15 +39,36 @@ std::uint16_t half_below(float most, Dtype store) {
 } // namespace
 
 void Cache::check_values(std::uint32_t layer, const Incoming& incoming) const {
-    for (const Side side : {Side::k, Side::v}) {
-        const mustafar_tensor& tensor = incoming.tensor(side);
-        const std::uint32_t d = geometry_.head_dim(side);
+    const std::uint32_t heads = geometry_.kv_heads;
+    const auto sure_of = [&](Side side) { // what every head of the layer stores
         float least = std::numeric_limits<float>::max();
-        for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+        for (std::uint32_t h = 0; h < heads; ++h) {
             least =
                 std::min(least, largest_magnitude(head(layer, h).spec.side(side), geometry_.store));
         }
-        const std::uint16_t sure = half_below(least, geometry_.store);
+        return half_below(least, geometry_.store);
+    };
+    // Large appends first get a quick look on all threads; only what that is not sure of is searched in order.
+    constexpr std::uint32_t piece_tokens = 256;
+    if (incoming.tokens >= 2 * piece_tokens) {
+        std::atomic<bool> fits{true};
+        const std::size_t pieces = (incoming.tokens + piece_tokens - 1) / piece_tokens;
+        context_->parallel_for(pieces, [&](std::size_t piece) {
+            const auto first = static_cast<std::uint32_t>(piece) * piece_tokens;
+            const std::uint32_t end = std::min(incoming.tokens, first + piece_tokens);
+            for (const Side side : {Side::k, Side::v}) {
+                if (!incoming.all_within(side, first, end, heads, geometry_.head_dim(side),
+                                         sure_of(side))) {
+                    fits.store(false, std::memory_order_relaxed);
+                }
+            }
+        });
+        if (fits.load(std::memory_order_relaxed)) { return; }
+    }
+    for (const Side side : {Side::k, Side::v}) {
+        const mustafar_tensor& tensor = incoming.tensor(side);
+        const std::uint32_t d = geometry_.head_dim(side);
+        const std::uint16_t sure = sure_of(side);
         for (std::uint32_t t = 0; t < incoming.tokens; ++t) {
             for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
                 if (incoming.surely_within(side, t, h, d, sure)) { continue; }

@@ -299,11 +299,8 @@ void Cache::export_rows(std::uint32_t layer, std::uint32_t kv_head, Side side, s
         for (std::uint32_t i = 0; i < count; ++i) {
             const std::uint32_t row = first_row + i;
             if (row < begin || row >= end) { continue; }
-            for (std::size_t c = 0; c < d; ++c) {
-                const auto at = static_cast<std::int64_t>(row - begin) * values.strides[0] +
-                                static_cast<std::int64_t>(c) * values.strides[1];
-                store_element(values, at, rows[i * d + c]);
-            }
+            store_row(values, static_cast<std::int64_t>(row - begin) * values.strides[0], d,
+                      rows.data() + i * d);
             if (bitmaps != nullptr) {
                 std::memcpy(bitmaps + (row - begin) * (d / 8), bits.data() + i * (d / 8), d / 8);
             }

@@ -68,6 +68,16 @@ struct Cache::Incoming {
         const auto limit = std::bit_cast<std::uint32_t>(load_half(most, store));
         return floats_within(static_cast<const float*>(from.data) + at, d, limit);
     }
+    // The same for all heads of tokens [first, end).
+    bool all_within(Side side, std::uint32_t first, std::uint32_t end, std::uint32_t kv_heads,
+                    std::uint32_t d, std::uint16_t most) const {
+        for (std::uint32_t t = first; t < end; ++t) {
+            for (std::uint32_t h = 0; h < kv_heads; ++h) {
+                if (!surely_within(side, t, h, d, most)) { return false; }
+            }
+        }
+        return true;
+    }
 };
 
 } // namespace mustafar

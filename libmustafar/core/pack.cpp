@@ -82,6 +82,7 @@ void Cache::gather(const HeadState& head, std::uint32_t kv_head, std::uint32_t f
     }
 }
 
+// Packs the next chunk of the `rows` that leave the dense tail of a head.
 void Cache::stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t rows,
                        const Incoming* incoming, std::byte* work) {
     static_assert(sizeof(PackScratch) <= work_bytes, "a workspace holds the scratch of a chunk");
@@ -89,13 +90,11 @@ void Cache::stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t
     auto* scratch = ::new (static_cast<void*>(work)) PackScratch;
     const std::uint32_t incoming_rows = incoming != nullptr ? incoming->tokens : 0;
     const std::uint32_t first = std::min(window_.sink, head.dense_rows + incoming_rows);
-    for (std::uint32_t done = 0; done < rows;) {
-        const std::uint32_t count = std::min(window_.step, rows - done);
-        gather(head, kv_head, first + done, count, incoming, *scratch);
-        stage_chunk(head, first + done, count, *scratch);
-        done += count;
-    }
-    order_staged(head);
+    const std::uint32_t done = head.stage.rows;
+    const std::uint32_t count = std::min(window_.step, rows - done);
+    gather(head, kv_head, first + done, count, incoming, *scratch);
+    stage_chunk(head, first + done, count, *scratch);
+    if (head.stage.rows == rows) { order_staged(head); }
 }
 
 void Cache::stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count,

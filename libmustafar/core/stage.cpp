@@ -107,13 +107,24 @@ void Cache::stage_all(std::uint32_t first_layer, std::uint32_t layer_count,
         for (std::size_t i = 0; i < heads && !any; ++i) { any = leaving(i) > 0; }
         if (any) {
             const Stopwatch watch(counters_.pack_ns);
-            Context::Leases leases(*context_, heads);
-            context_->parallel_for(heads, [&](std::size_t i) {
-                const std::uint32_t rows = leaving(i);
-                if (rows == 0) { return; }
+            // What comes in holds the heads of a token side by side: a thread that packs its heads in turns, a
+            // chunk each, reads it as it lies in memory. Head by head took twice as long to read.
+            const std::size_t groups =
+                incoming != nullptr ? std::min<std::size_t>(heads, context_->threads()) : heads;
+            Context::Leases leases(*context_, groups);
+            context_->parallel_for(groups, [&](std::size_t group) {
                 const Context::Leases::Loan work(leases);
-                stage_pack(layer_of(i), static_cast<std::uint32_t>(i % geometry_.kv_heads), rows,
-                           incoming, work.data());
+                for (bool more = true; more;) {
+                    more = false;
+                    for (std::size_t i = heads * group / groups; i < heads * (group + 1) / groups;
+                         ++i) {
+                        const std::uint32_t rows = leaving(i);
+                        if (heads_[first_head + i].stage.rows >= rows) { continue; }
+                        stage_pack(layer_of(i), static_cast<std::uint32_t>(i % geometry_.kv_heads),
+                                   rows, incoming, work.data());
+                        more = true;
+                    }
+                }
             });
         }
         for (std::size_t i = 0; i < heads; ++i) {

@@ -17,6 +17,15 @@ static void prune_marks_and_unmarks(void) {
     CHECK(body_of(cache, 0, 0) == 0);
     MUST(mustafar_cache_export(cache, 0, 1, 0, 0, 100, &out, bitmaps, ERR));
     memcpy(dense, values, sizeof dense);
+    { /* the same rows, rounded */
+        static uint16_t halves[100 * 64];
+        mustafar_tensor half_out = view(halves, MUSTAFAR_F16, 100, 64, 0, 0);
+        MUST(mustafar_cache_export(cache, 0, 1, 0, 0, 100, &half_out, NULL, ERR));
+        for (i = 0; i < 100 * 64; ++i) { CHECK(f16_to_float(halves[i]) == values[i]); }
+        half_out.dtype = MUSTAFAR_BF16;
+        MUST(mustafar_cache_export(cache, 0, 1, 0, 0, 100, &half_out, NULL, ERR));
+        for (i = 0; i < 100 * 64; ++i) { CHECK(halves[i] == bf16_from_float(values[i])); }
+    }
     for (i = 0; i < sizeof bitmaps; ++i) { ones += bitmaps[i] == 0xff; }
     CHECK(ones == sizeof bitmaps);
     EXPECT(MUSTAFAR_OK, mustafar_cache_prune(cache, MUSTAFAR_ALL, MUSTAFAR_ALL, 0, 10, 60, &options,

@@ -28,7 +28,7 @@ def test_health_version_and_openapi(service: Service) -> None:
     assert head.status == 200 and head.body == b""
     assert int(head.headers["Content-Length"]) == len(service.ask("GET", "/version").body)
     options = service.ask("OPTIONS", "/v1/caches/a")
-    assert options.status == 204 and options.headers["Allow"] == "GET, HEAD, PUT, DELETE, OPTIONS"
+    assert options.status == 204 and options.headers["Allow"] == "GET, HEAD, PUT, DELETE, PATCH, OPTIONS"
     assert service.ask("GET", "/v1/caches/a", headers={"X-Request-Id": "mine-1"}).headers["X-Request-Id"] == "mine-1"
     assert service.ask("GET", "/healthz", headers={"X-Request-Id": "no/slash"}).headers["X-Request-Id"] != "no/slash"
 

@@ -196,7 +196,7 @@ mustafar_cache_positions(const mustafar_cache *cache, uint32_t layer, uint32_t k
                          int32_t *out_positions, size_t count, mustafar_error *error);
 
 /* Values of rows [begin, end) of one kv head and side as attend sees them, for tests and pictures.
- *   out_values   f32 [end - begin, head_dim]; pruned elements read as 0, or as the centre
+ *   out_values   f32 | f16 | bf16 [end - begin, head_dim]; pruned elements are 0, or the centre
  *   out_bitmaps  NULL or u8 [end - begin, head_dim / 8], contiguous: survivors (all ones in
  *                unmarked dense rows)                                                  Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_export(
