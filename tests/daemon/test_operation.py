@@ -210,7 +210,7 @@ def test_disk_full_leaves_nothing_behind(tmp_path: Path) -> None:
 
     service = Service("--data-dir", str(data), "--log-level", "off", folder=tmp_path, before=small_files)
     service.make_cache("a")
-    service.append("a", floats(4000 * ROW), 4000, 0)
+    service.append("a", floats(2000 * ROW), 2000, 0)
     refused = service.ask("PUT", "/v1/snapshots/s", {"cache": "a"})
     assert (refused.status, refused.problem) == (507, "storage")
     assert list((data / "snapshots").iterdir()) == [data / "snapshots" / ".lock"]
