@@ -104,6 +104,7 @@ int serve(const Config& config) {
     log_event("listening", {{"address", address}, {"memory_quota_bytes", config.memory_quota}});
     std::printf("mustafard listens on %s\n", address.c_str());
     std::fflush(stdout);
+    service.jobs.start();
     guard.run();
     log_event("stopped");
     return 0;

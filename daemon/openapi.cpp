@@ -17,6 +17,17 @@ namespace {
 constexpr int guard_statuses[] = {400, 401, 403, 405, 408, 411, 413, 414,
                                   415, 417, 421, 431, 500, 503, 505};
 
+// Fields of single operations; those of all of them (Accept, If-Match, ...) are HTTP's.
+struct HeaderField {
+    const char* route;
+    const char* name;
+    const char* text;
+};
+constexpr HeaderField header_fields[] = {
+    {"post_jobs", "Idempotency-Key",
+     "With the key of a job that is there, that job is the reply; 1 to 255 visible characters"},
+    {"follow_job", "Last-Event-ID", "Events behind this one; those that are gone become a reset"}};
+
 Json reference(const std::string& name) { return {{"$ref", "#/components/schemas/" + name}}; }
 
 // What handlers take of a query parameter, where that is less than its type; a name means the same everywhere.
@@ -52,6 +63,14 @@ Json parameters_of(const Route& route) {
                         {"required", one.required},
                         {"description", one.text},
                         {"schema", parameter_schema(one)}});
+    }
+    for (const HeaderField& one : header_fields) {
+        if (std::string_view(route.name) != one.route) { continue; }
+        list.push_back({{"name", one.name},
+                        {"in", "header"},
+                        {"required", false},
+                        {"description", one.text},
+                        {"schema", {{"type", "string"}}}});
     }
     return list;
 }

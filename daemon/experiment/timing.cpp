@@ -70,8 +70,9 @@ class Timer {
         return std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
     }
 
-    // Rounds over all recipes, each in another order, until there are enough or time is up.
-    std::vector<std::vector<double>> rounds(Clock::time_point deadline) {
+    // Rounds over all recipes, each in another order, until there are enough or time is up. `progress` gets 0 .. 1.
+    std::vector<std::vector<double>> rounds(Clock::time_point deadline,
+                                            const std::function<void(double)>& progress) {
         std::vector<std::vector<double>> samples(count());
         std::vector<std::size_t> order(count());
         for (std::size_t i = 0; i < count(); ++i) {
@@ -82,6 +83,7 @@ class Timer {
             if (round >= rounds_min && Clock::now() >= deadline) { break; }
             std::ranges::shuffle(order, order_);
             for (const std::size_t i : order) { samples[i].push_back(step(i, round)); }
+            progress(static_cast<double>(round + 1) / in_.settings.repeats);
         }
         return samples;
     }
@@ -171,7 +173,10 @@ std::vector<Timing> time_recipes(const TimingInput& input,
                      static_cast<double>(lengths.size()));
         }
         const auto left = (input.deadline - Clock::now()) / static_cast<int>(lengths.size() - n);
-        auto samples = timer.rounds(Clock::now() + left);
+        auto samples = timer.rounds(Clock::now() + left, [&](double part) {
+            progress((static_cast<double>(n) + 0.5 + part / 2) /
+                     static_cast<double>(lengths.size()));
+        });
         for (std::size_t i = 0; i < timer.count(); ++i) {
             timings[i].lengths.push_back(
                 summary(lengths[n], timer.read_bytes(i), std::move(samples[i])));

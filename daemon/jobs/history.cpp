@@ -95,6 +95,13 @@ JobRecord read_job(Database& database, const Query& query) {
     return job;
 }
 
+// Nobody else's business; SQLite gives its journal the same mode.
+void make_file(const std::string& path) {
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0) { throw std::runtime_error("--data-dir: " + path + ": " + std::strerror(errno)); }
+    ::close(file);
+}
+
 // Under a name that says when; its journal goes with it.
 void set_aside(const std::string& path, const char* why) {
     std::string kept = path + ".damaged-" + now_text();
@@ -114,17 +121,13 @@ History::History(const std::string& path, std::uint32_t results_limit)
     if (path.empty()) {
         open(":memory:");
     } else {
-        // Nobody else's business; SQLite gives its journal the same mode.
-        const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (file < 0) {
-            throw std::runtime_error("--data-dir: " + path + ": " + std::strerror(errno));
-        }
-        ::close(file);
+        make_file(path);
         try {
             open(path);
         } catch (const DamagedDatabase& damaged) {
             database_.reset();
             set_aside(path, damaged.what());
+            make_file(path);
             open(path);
         }
     }

@@ -21,17 +21,28 @@ Json progress_of(const JobRecord& job) {
 } // namespace
 
 Job::Job(JobRecord record, JobSpec its_spec, const Wake& wake)
-    : spec(std::move(its_spec)), wake_(wake), record_(std::move(record)) {
+    : id(record.id), spec(std::move(its_spec)), wake_(wake), record_(std::move(record)) {
     keep("progress", progress_of(record_));
 }
 
-Job::Job(JobRecord record, const Wake& wake) : wake_(wake), record_(std::move(record)) {
+Job::Job(JobRecord record, const Wake& wake)
+    : id(record.id), wake_(wake), record_(std::move(record)) {
     keep("done", write_job(record_));
 }
 
 JobRecord Job::record() const {
     const std::lock_guard lock(mutex_);
     return record_;
+}
+
+JobState Job::state() const {
+    const std::lock_guard lock(mutex_);
+    return record_.state;
+}
+
+std::uint64_t Job::version() const {
+    const std::lock_guard lock(mutex_);
+    return record_.version;
 }
 
 void Job::keep(const char* event, const Json& data) {

@@ -24,10 +24,13 @@ class Job {
     // One that has ended before: there is only its last event.
     Job(JobRecord record, const Wake& wake);
 
+    const std::string id;
     const JobSpec spec;
     std::atomic<bool> cancelled{false};
 
     JobRecord record() const;
+    JobState state() const;
+    std::uint64_t version() const;
     // Changes what is known, and tells it as one event. `data` is asked for under the lock, with the record changed.
     void tell(const char* event, const std::function<void(JobRecord&)>& change,
               const std::function<Json(const JobRecord&)>& data);

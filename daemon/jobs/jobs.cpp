@@ -73,16 +73,30 @@ Jobs::Jobs(Needs needs, std::unique_ptr<History> history)
     : needs_(std::move(needs)), history_(std::move(history)),
       memory_(needs_.memory.quota(), &needs_.memory) {
     for (JobRecord& record : history_->queued()) {
-        JobSpec spec = read_kept_spec(record.request, record.recipes);
-        queue_.push_back(std::make_shared<Job>(std::move(record), std::move(spec), needs_.wake));
+        try {
+            JobSpec spec = read_kept_spec(record.request, record.recipes);
+            queue_.push_back(std::make_shared<Job>(record, std::move(spec), needs_.wake));
+        } catch (const Problem& problem) { // one of another version: never fatal
+            record.state = JobState::failed;
+            record.finished = now_text();
+            record.error_type =
+                std::string("urn:mustafar:problem:") + problem_info(problem.type()).slug;
+            record.error_detail = problem.what();
+            history_->save(record);
+            log_error("job ended",
+                      {{"job", record.id}, {"state", "failed"}, {"error", problem.what()}});
+        }
     }
     recount();
+}
+
+void Jobs::start() {
     thread_ = std::thread([this] { work(); });
 }
 
 Jobs::~Jobs() {
     stop();
-    thread_.join();
+    if (thread_.joinable()) { thread_.join(); }
 }
 
 void Jobs::stop() {
@@ -225,7 +239,7 @@ JobRecord Jobs::submit(JobSpec spec, const std::string& key) {
 
 Jobs::Pointer Jobs::live(const std::string& id) const {
     const std::lock_guard lock(mutex_);
-    const auto same = [&](const Pointer& job) { return job->record().id == id; };
+    const auto same = [&](const Pointer& job) { return job->id == id; };
     if (running_ && same(running_)) { return running_; }
     for (const auto* jobs : {&queue_, &recent_}) {
         const auto at = std::ranges::find_if(*jobs, same);
@@ -267,7 +281,7 @@ void Jobs::end_queued(const Pointer& job) {
         },
         write_job);
     history_->save(job->record());
-    log_event("job ended", {{"job", job->record().id}, {"state", "cancelled"}});
+    log_event("job ended", {{"job", job->id}, {"state", "cancelled"}});
     {
         const std::lock_guard lock(mutex_);
         keep_recent(job);
@@ -280,13 +294,13 @@ JobRecord Jobs::cancel(const std::string& id) {
     bool queued = false;
     {
         const std::lock_guard lock(mutex_);
-        const auto same = [&](const Pointer& one) { return one->record().id == id; };
+        const auto same = [&](const Pointer& one) { return one->id == id; };
         const auto at = std::ranges::find_if(queue_, same);
         if (at != queue_.end()) {
             job = *at;
             queue_.erase(at);
             queued = true;
-        } else if (running_ && same(running_) && !has_ended(running_->record().state)) {
+        } else if (running_ && same(running_) && !has_ended(running_->state())) {
             job = running_;
         }
     }
@@ -308,7 +322,7 @@ void Jobs::remove(const std::string& id) {
     history_->remove(id);
     {
         const std::lock_guard lock(mutex_);
-        const auto same = [&](const Pointer& job) { return job->record().id == id; };
+        const auto same = [&](const Pointer& job) { return job->id == id; };
         if (running_ && same(running_)) { running_ = nullptr; } // it has ended a moment ago
         std::erase_if(recent_, same);
     }
@@ -320,7 +334,7 @@ void Jobs::check_unused(const std::string& trace) {
     std::vector<Pointer> jobs(queue_.begin(), queue_.end());
     if (running_) { jobs.push_back(running_); }
     for (const Pointer& job : jobs) {
-        const bool ended = has_ended(job->record().state);
+        const bool ended = has_ended(job->state());
         if (!ended && std::ranges::count(job->spec.traces, trace) > 0) {
             throw wrong_state(job->record(), (" and needs trace " + trace).c_str());
         }

@@ -70,9 +70,10 @@ class Jobs {
         std::uint32_t streams_limit;
     };
 
-    // Runs what an earlier process has left in the queue of `history`.
+    // Queues what an earlier process has left waiting in `history`.
     Jobs(Needs needs, std::unique_ptr<History> history);
-    ~Jobs(); // interrupts the running one
+    void start(); // from now on jobs are run
+    ~Jobs();      // interrupts the running one
 
     // Threads: any but the I/O thread.
     // The job of a key that came before is given again. Throws Problem queue_full, idempotency_mismatch, not_found and

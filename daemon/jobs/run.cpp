@@ -57,7 +57,7 @@ class Run final : public experiment::Watcher {
     }
 
     void begun(const Report& report) override {
-        result_.job = job_.record().id;
+        result_.job = job_.id;
         result_.label = job_.spec.label;
         result_.created = now_text();
         result_.threads = job_.spec.threads[item_];

@@ -12,10 +12,7 @@ class JobLater final : public Later {
     JobLater(std::shared_ptr<Job> job, std::uint64_t version)
         : job_(std::move(job)), version_(version) {}
 
-    bool ready() override {
-        const JobRecord record = job_->record();
-        return record.version > version_ || has_ended(record.state);
-    }
+    bool ready() override { return job_->version() > version_ || has_ended(job_->state()); }
     Response response() override { return json_response(write_job(job_->record())); }
 
   private:
@@ -33,7 +30,7 @@ class JobStream final : public EventStream {
         begun_ = true;
         if (job_->events(&last_, out, bytes)) { return false; }
         // The running job ends by itself when the server stops; one that waits will not run.
-        if (!jobs_.stopping() || job_->record().state == JobState::running) { return true; }
+        if (!jobs_.stopping() || job_->state() == JobState::running) { return true; }
         out += ": the server stops\n\n";
         return false;
     }

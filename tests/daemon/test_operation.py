@@ -206,11 +206,11 @@ def test_disk_full_leaves_nothing_behind(tmp_path: Path) -> None:
         import resource
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))  # the history needs half of it
 
     service = Service("--data-dir", str(data), "--log-level", "off", folder=tmp_path, before=small_files)
     service.make_cache("a")
-    service.append("a", floats(500 * ROW), 500, 0)
+    service.append("a", floats(2000 * ROW), 2000, 0)
     refused = service.ask("PUT", "/v1/snapshots/s", {"cache": "a"})
     assert (refused.status, refused.problem) == (507, "storage")
     assert list((data / "snapshots").iterdir()) == [data / "snapshots" / ".lock"]
