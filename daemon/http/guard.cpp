@@ -49,7 +49,8 @@ Guard::Guard(const Config& config, CheckSettings checks, Listener listener, Serv
     signals_ = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (epoll_ < 0 || signals_ < 0) { throw failed("epoll_create1 or signalfd"); }
     watch(listener_.socket(), EPOLLIN, key_listener);
-    watch(workers_.event(), EPOLLIN, key_workers);
+    // Every write to it is an edge of its own: nobody has to read it, which saves a call for each reply.
+    watch(workers_.event(), EPOLLIN | EPOLLET, key_workers);
     watch(signals_, EPOLLIN, key_signals);
     watch(service_.wake.event(), EPOLLIN, key_wake);
 }

@@ -59,8 +59,6 @@ std::size_t Workers::queued() const {
 }
 
 std::vector<std::unique_ptr<Exchange>> Workers::take_answered() {
-    std::uint64_t count = 0;
-    [[maybe_unused]] const ssize_t bytes = ::read(event_, &count, sizeof count);
     const std::lock_guard lock(answered_mutex_);
     return std::exchange(answered_, {});
 }

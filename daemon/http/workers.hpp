@@ -44,7 +44,7 @@ class Workers {
     // False where the queue is full; `exchange` is then still the caller's.
     bool submit(std::unique_ptr<Exchange>& exchange);
     std::vector<std::unique_ptr<Exchange>> take_answered();
-    int event() const { return event_; } // readable when there is something to take
+    int event() const { return event_; } // each write to it: there is something to take
     std::size_t queued() const;
 
   private:

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/snapshots.hpp"
 
-#include <algorithm>
-#include <cstring>
 #include <exception>
 
 namespace mustafar::daemon {
@@ -40,8 +38,7 @@ std::int32_t read_some(void* user, void* data, std::size_t bytes, std::size_t* g
 // `user` is a std::string_view: what is left of a snapshot in memory.
 std::int32_t read_view(void* user, void* data, std::size_t bytes, std::size_t* got) {
     std::string_view& rest = *static_cast<std::string_view*>(user);
-    *got = std::min(bytes, rest.size());
-    std::memcpy(data, rest.data(), *got);
+    *got = rest.copy(static_cast<char*>(data), bytes);
     rest.remove_prefix(*got);
     return 0;
 }

@@ -118,10 +118,10 @@ def test_dtypes_orders_and_alignment(service: Service) -> None:
     shape = [8, HEADS, D]
     wide = struct.pack(f"<{count}f", *struct.unpack(f"<{count}e", half))
     bodies = {
-        "f32": pack({name: ("F32", shape, wide) for name in layers(1)}),
+        "f32": pack(dict.fromkeys(layers(1), ("F32", shape, wide))),
         "mixed": pack({name: ("F16", shape, half) if name.endswith("k") else ("F32", shape, wide) for name in layers(1)}),
-        "reversed": pack({name: ("F16", shape, half) for name in reversed(list(layers(1)))}),
-        "odd": pack({name: ("F16", shape, half) for name in layers(1)}, {"format": "pt"}, pad=1),
+        "reversed": pack(dict.fromkeys(reversed(list(layers(1))), ("F16", shape, half))),
+        "odd": pack(dict.fromkeys(layers(1), ("F16", shape, half)), {"format": "pt"}, pad=1),
     }
     seen = set()
     for name, body in bodies.items():
@@ -342,7 +342,7 @@ def test_merge_of_two_halves_is_the_whole(service: Service) -> None:
     assert {name: one[:2] for name, one in merged.items()} == {"out": ("F32", [1, 4, D]), "lse": ("F32", [1, 4])}
     got = struct.unpack("<260f", merged["out"][2] + merged["lse"][2])
     want = struct.unpack("<260f", whole)
-    assert all(math.isclose(x, y, rel_tol=2e-2, abs_tol=2e-3) for x, y in zip(got, want))
+    assert all(math.isclose(x, y, rel_tol=2e-2, abs_tol=2e-3) for x, y in zip(got, want, strict=True))
 
     def refuse(tensors: dict[str, Tensor]) -> str:
         return service.ask("POST", "/v1/merge", pack(tensors), SAFETENSORS).problem

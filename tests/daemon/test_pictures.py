@@ -142,7 +142,7 @@ def test_rows_are_those_that_attend_sees(packed: Service) -> None:
     assert struct.unpack(f"<{96 * 64}e", half.body) == values
     top = packed.ask("GET", path + "&out_dtype=bf16").body
     wide = struct.unpack(f"<{96 * 64}f", b"".join(b"\0\0" + top[i:i + 2] for i in range(0, len(top), 2)))
-    assert all(math.isclose(x, y, rel_tol=2 ** -8) for x, y in zip(wide, values))
+    assert all(math.isclose(x, y, rel_tol=2 ** -8) for x, y in zip(wide, values, strict=True))
     empty = packed.ask("GET", "/v1/caches/packed/layers/1/tensor?side=v")
     assert (empty.status, empty.body, empty.headers["Mustafar-Shape"]) == (200, b"", "0,64")
     assert packed.ask("GET", path + "&out_dtype=i8").json["parameter"] == "out_dtype"
