@@ -123,7 +123,7 @@ fn attended(reply: Reply, query: &AttendRowsQuery) -> Result<Attended> {
     let weights = usize::try_from(query.weights.unwrap_or(0)).unwrap_or(0);
     let (lse, dropped) = (one(query.lse), one(query.dropped));
     let bytes = 4 * shape[0] * shape[1];
-    let rest = bytes.checked_mul(lse + weights + dropped).unwrap_or(usize::MAX);
+    let rest = bytes.saturating_mul(lse.saturating_add(weights).saturating_add(dropped));
     let mut at = reply.body.len().checked_sub(rest).ok_or_else(|| bad("less than was asked for"))?;
     let dtype = reply.header("mustafar-dtype").unwrap_or("").to_string();
     let out = Tensor { dtype, shape: shape.clone(), data: reply.body[..at].to_vec() };
