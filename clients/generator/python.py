@@ -109,11 +109,13 @@ def operations(api: Api) -> str:
     plain = [one for one in api.operations if one.plain]
     used = sorted({s.name for s in api.structs if any(_uses(one, s.name) for one in plain)})
     text = HEAD.format("A method per operation of /openapi.json that is JSON in, JSON out.")
-    text += "\nfrom __future__ import annotations\n\nfrom typing import Any, cast\n\n"
+    methods = "".join("\n" + method_text(one) for one in plain)
+    typing = ", ".join(name for name in ("Any", "Literal", "cast") if name + "[" in methods or name != "Literal")
+    text += f"\nfrom __future__ import annotations\n\nfrom typing import {typing}\n\n"
     text += "from ._schemas import (\n" + "".join(f"    {name},\n" for name in used) + ")\n"
     text += "from .transport import Transport, segment\n\n\nclass Operations(Transport):\n"
     text += '    """Part of Client."""\n'
-    return text + "".join("\n" + method_text(one) for one in plain)
+    return text + methods
 
 
 def _uses(one: Operation, name: str) -> bool:

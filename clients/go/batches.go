@@ -99,7 +99,7 @@ func (c *Client) MergeParts(ctx context.Context, outA, lseA, outB, lseB Tensor) 
 	if !ok || !also {
 		return nil, &BadReply{200, "the reply lacks out or lse"}
 	}
-	return &Attended{out, &lse}, nil
+	return &Attended{Out: out, LSE: &lse}, nil
 }
 
 func (c *Client) sendTensors(ctx context.Context, path string, query url.Values, body []byte, safe bool, out any) error {

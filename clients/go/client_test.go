@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -91,9 +92,12 @@ func TestTensorsThatDoNotFitAreRefusedBeforeAnythingIsSent(t *testing.T) {
 
 func TestSafetensorsReadBackAndSpoiledOnesAreRefused(t *testing.T) {
 	a, b := F32([]float32{1, 2, 3, 4, 5, 6}, 2, 3), BF16([]uint16{7, 8}, 2)
-	body, err := PackTensors([]NamedTensor{{"a", a}, {"b", b}}, map[string]string{"x": "y"})
+	body, err := PackTensors([]NamedTensor{{"b", b}, {"a", a}}, map[string]string{"x": "y"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := `"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":`; !strings.Contains(string(body), want) {
+		t.Errorf("bytes are not in the order of the header: %q", body)
 	}
 	found, err := UnpackTensors(body)
 	if err != nil || !reflect.DeepEqual(found, map[string]Tensor{"a": a, "b": b}) {

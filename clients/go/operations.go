@@ -270,3 +270,8 @@ type GetBitmapQuery struct {
 func (c *Client) GetBitmap(ctx context.Context, id string, layer int64, query GetBitmapQuery) (*Bitmap, error) {
 	return pointer[Bitmap](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/layers/" + segment(layer) + "/bitmap", query: values("side", query.Side, "kv_head", query.KvHead, "from", query.From, "to", query.To, "bin_tokens", query.BinTokens, "bin_channels", query.BinChannels), safe: true})
 }
+
+// ExplainRecipe: What a recipe says, and what it means for one kv head of a geometry. POST /v1/explain
+func (c *Client) ExplainRecipe(ctx context.Context, body ExplainRequest) (*Explained, error) {
+	return pointer[Explained](c, ctx, call{method: "POST", path: "/v1/explain", body: body, safe: true})
+}

@@ -62,11 +62,18 @@ type AttendRowsQuery struct {
 	Softcap       *float64
 	SlidingWindow *int64
 	DropMass      *float64
-	QPosition     *int64 // of query 0; without it the queries are the last tokens
+	QPosition     *int64    // of query 0; without it the queries are the last tokens
+	Sinks         []float32 // learned ones, of each query head; not of AttendCaches
+	Weights       *int64    // columns of the weights of each row, which are wanted too; not of AttendCaches
+	Dropped       *bool     // what DropMass left out, at most; not of AttendCaches
 }
 
 func (q AttendRowsQuery) values() url.Values {
-	return values("lse", q.LSE, "out_dtype", q.OutDtype, "scale", q.Scale, "softcap", q.Softcap,
+	var sinks *bool
+	if q.Sinks != nil {
+		sinks = Ptr(true)
+	}
+	return values("sinks", sinks, "weights", q.Weights, "dropped", q.Dropped, "lse", q.LSE, "out_dtype", q.OutDtype, "scale", q.Scale, "softcap", q.Softcap,
 		"sliding_window", q.SlidingWindow, "drop_mass", q.DropMass, "q_position", q.QPosition)
 }
 
@@ -74,6 +81,9 @@ func (q AttendRowsQuery) values() url.Values {
 type Attended struct {
 	Out Tensor  // [q_tokens, q_heads, head_dim]
 	LSE *Tensor // f32 [q_tokens, q_heads], where it was asked for
+
+	Weights *Tensor // f32 [q_tokens, q_heads, N], where they were asked for
+	Dropped *Tensor // f32 [q_tokens, q_heads], where it was asked for
 }
 
 // AttendRows attends q, [q_tokens, q_heads, head_dim], on one layer.
@@ -90,16 +100,17 @@ func (c *Client) AttendRows(ctx context.Context, id string, layer int64, q Tenso
 		Path:   "/v1/caches/" + segment(id) + "/layers/" + segment(layer) + "/attend",
 		Query:  parameters,
 		Header: http.Header{"Content-Type": {octetsMedia}},
-		Body:   q.Data,
+		Body:   append(append([]byte(nil), q.Data...), F32(query.Sinks).Data...),
 		Safe:   true,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return attended(reply, query.LSE != nil && *query.LSE)
+	return attended(reply, query)
 }
 
-func attended(reply *Reply, lse bool) (*Attended, error) {
+// attended takes the blocks of a reply apart: out, then those of f32 that were asked for.
+func attended(reply *Reply, query AttendRowsQuery) (*Attended, error) {
 	shape, err := shapeOf(reply)
 	if err != nil {
 		return nil, err
@@ -107,19 +118,41 @@ func attended(reply *Reply, lse bool) (*Attended, error) {
 	if len(shape) != 3 {
 		return nil, &BadReply{reply.Status, fmt.Sprintf("a shape of %v", shape)}
 	}
-	split := len(reply.Body)
-	if lse {
-		split -= 4 * shape[0] * shape[1]
+	out, columns := &Attended{}, 0
+	wanted := func(yes *bool) bool { return yes != nil && *yes }
+	type block struct {
+		to    **Tensor
+		shape []int
 	}
-	if split < 0 {
-		return nil, &BadReply{reply.Status, "shorter than its lse"}
+	var blocks []block
+	add := func(to **Tensor, more int, shape ...int) {
+		blocks = append(blocks, block{to, shape})
+		columns += more
 	}
-	out := &Attended{Out: Tensor{reply.Header.Get("Mustafar-Dtype"), shape, reply.Body[:split]}}
+	if wanted(query.LSE) {
+		add(&out.LSE, 1, shape[0], shape[1])
+	}
+	if query.Weights != nil {
+		add(&out.Weights, int(*query.Weights), shape[0], shape[1], int(*query.Weights))
+	}
+	if wanted(query.Dropped) {
+		add(&out.Dropped, 1, shape[0], shape[1])
+	}
+	at := len(reply.Body) - 4*shape[0]*shape[1]*columns
+	if at < 0 {
+		return nil, &BadReply{reply.Status, "less than was asked for"}
+	}
+	out.Out = Tensor{reply.Header.Get("Mustafar-Dtype"), shape, reply.Body[:at]}
 	if err := out.Out.check("out", 3); err != nil {
 		return nil, &BadReply{reply.Status, err.Error()}
 	}
-	if lse {
-		out.LSE = &Tensor{"f32", shape[:2], reply.Body[split:]}
+	for _, block := range blocks {
+		size := 4
+		for _, length := range block.shape {
+			size *= length
+		}
+		*block.to = &Tensor{"f32", block.shape, reply.Body[at : at+size]}
+		at += size
 	}
 	return out, nil
 }

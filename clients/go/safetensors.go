@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"sort"
 	"strings"
 )
 
@@ -24,12 +25,15 @@ type tensorEntry struct {
 	Offsets [2]int `json:"data_offsets"`
 }
 
-// PackTensors makes a safetensors body: 8 bytes of length, a JSON header, the bytes of the tensors in this order.
+// PackTensors makes a safetensors body: 8 bytes of length, a JSON header, the bytes of the tensors in the order of their names.
 func PackTensors(tensors []NamedTensor, metadata map[string]string) ([]byte, error) {
 	header := map[string]any{}
 	if len(metadata) > 0 {
 		header["__metadata__"] = metadata
 	}
+	// encoding/json sorts names, and readers want the bytes in the order of the header.
+	tensors = append([]NamedTensor(nil), tensors...)
+	sort.Slice(tensors, func(i, j int) bool { return tensors[i].Name < tensors[j].Name })
 	end := 0
 	for _, one := range tensors {
 		if err := one.Tensor.check(one.Name, len(one.Tensor.Shape)); err != nil {

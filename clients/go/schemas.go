@@ -502,3 +502,49 @@ type AppendedAll struct {
 type AppendedBatch struct {
 	Caches []AppendedAll `json:"caches"`
 }
+
+// ExplainRequest: a schema of /openapi.json.
+type ExplainRequest struct {
+	Recipe   any       `json:"recipe"`
+	Geometry *Geometry `json:"geometry,omitempty"`
+	Layer    *int64    `json:"layer,omitempty"`
+	KvHead   *int64    `json:"kv_head,omitempty"`
+}
+
+// Explained: a schema of /openapi.json.
+type Explained struct {
+	Name      string         `json:"name"`
+	Digest    string         `json:"digest"`
+	Canonical string         `json:"canonical"`
+	Head      *ExplainedHead `json:"head,omitempty"`
+}
+
+// ExplainedHead: With geometry: one kv head of one layer.
+type ExplainedHead struct {
+	Layer  int64               `json:"layer"`
+	KvHead int64               `json:"kv_head"`
+	Window ExplainedHeadWindow `json:"window"`
+	K      Side                `json:"k"`
+	V      Side                `json:"v"`
+}
+
+// ExplainedHeadWindow: a schema of /openapi.json.
+type ExplainedHeadWindow struct {
+	Recent int64 `json:"recent"`
+	Sink   int64 `json:"sink"`
+	Step   int64 `json:"step"`
+	Budget int64 `json:"budget"`
+}
+
+// Side: a schema of /openapi.json.
+type Side struct {
+	HeadDim   int64  `json:"head_dim"`
+	Keep      int64  `json:"keep"`
+	Bits      int64  `json:"bits"`
+	Encoding  string `json:"encoding"`
+	Method    string `json:"method"`
+	Group     int64  `json:"group"`
+	Centred   bool   `json:"centred"`
+	RowBytes  int64  `json:"row_bytes"`
+	PageBytes int64  `json:"page_bytes"`
+}

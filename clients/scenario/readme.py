@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -77,6 +78,9 @@ def main() -> int:
     failed = 0
     outputs = set()
     for language, (mark, prepare, tool) in LANGUAGES.items():
+        if language == "python" and importlib.util.find_spec("numpy") is None:
+            print("python: skipped, NumPy is not here (package python3-numpy)")
+            continue
         if tool and not Path(os.environ.get(tool, "")).is_file():
             print(f"{language}: skipped, {tool.lower()} is not here")
             continue

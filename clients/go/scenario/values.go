@@ -148,8 +148,10 @@ func described(answer any) any {
 		return map[string]any{"bytes": len(one), "sha256": hash(one)}
 	case *client.Attended:
 		reply := map[string]any{"out": described(&one.Out)}
-		if one.LSE != nil {
-			reply["lse"] = described(one.LSE)
+		for name, part := range map[string]*client.Tensor{"lse": one.LSE, "weights": one.Weights, "dropped": one.Dropped} {
+			if part != nil {
+				reply[name] = described(part)
+			}
 		}
 		return reply
 	case map[string]client.Attended:

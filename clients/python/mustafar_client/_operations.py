@@ -17,6 +17,8 @@ from ._schemas import (
     Draining,
     EvictRequest,
     ExperimentResult,
+    ExplainRequest,
+    Explained,
     Job,
     Jobs,
     Keeping,
@@ -313,3 +315,8 @@ class Operations(Transport):
             safe=True,
         )
         return cast("Bitmap", answer)
+
+    def explain_recipe(self, body: ExplainRequest) -> Explained:
+        """What a recipe says, and what it means for one kv head of a geometry: POST /v1/explain."""
+        answer = self._json("POST", "/v1/explain", body=body, safe=True)
+        return cast("Explained", answer)

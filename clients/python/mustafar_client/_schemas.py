@@ -462,3 +462,46 @@ class AppendedAll(TypedDict):
 
 class AppendedBatch(TypedDict):
     caches: list[AppendedAll]
+
+
+class ExplainRequest(TypedDict):
+    recipe: str | dict[str, Any]
+    geometry: NotRequired[Geometry]
+    layer: NotRequired[int]
+    kv_head: NotRequired[int]
+
+
+class Explained(TypedDict):
+    name: str
+    digest: str
+    canonical: str
+    head: NotRequired[ExplainedHead]
+
+
+class ExplainedHead(TypedDict):
+    """With geometry: one kv head of one layer"""
+
+    layer: int
+    kv_head: int
+    window: ExplainedHeadWindow
+    k: Side
+    v: Side
+
+
+class ExplainedHeadWindow(TypedDict):
+    recent: int
+    sink: int
+    step: int
+    budget: int
+
+
+class Side(TypedDict):
+    head_dim: int
+    keep: int
+    bits: int
+    encoding: Literal["exact", "ragged", "grouped", "channel"]
+    method: Literal["none", "token_topk", "n_m", "channels", "channel_topk", "threshold", "mask"]
+    group: int
+    centred: bool
+    row_bytes: int
+    page_bytes: int

@@ -11,7 +11,7 @@ from ._operations import Operations
 from ._schemas import Appended, AppendedAll, AppendedBatch, Snapshot, Trace
 from .errors import BadReply, ClientError
 from .safetensors import MEDIA, pack, unpack
-from .tensors import array_of, as_array, data_of, dtype_name
+from .tensors import array_of, as_array, data_of, dtype_name, numpy_f32
 from .transport import Body, Reply, segment
 
 if TYPE_CHECKING:
@@ -25,10 +25,13 @@ Pair = tuple[Any, Any]  # k and v of one layer, [tokens, kv_heads, head_dim]
 
 @dataclass(frozen=True)
 class Attended:
-    """out [q_tokens, q_heads, head_dim]; lse f32 [q_tokens, q_heads] where it was asked for."""
+    """out [q_tokens, q_heads, head_dim]. Where asked for, f32: lse [q_tokens, q_heads], weights [q_tokens, q_heads, N],
+    dropped [q_tokens, q_heads]."""
 
     out: Array
     lse: Array | None = None
+    weights: Array | None = None
+    dropped: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,15 @@ class Rows(Operations):
         sliding_window: int | None = None,
         drop_mass: float | None = None,
         q_position: int | None = None,
+        sinks: Any = None,
+        weights: int | None = None,
+        dropped: bool = False,
     ) -> Attended:
         """Attends q [q_tokens, q_heads, head_dim] on one layer: POST /v1/caches/{id}/layers/{layer}/attend.
 
         out_dtype: f16, bf16 or f32; that of q unless given. q_position: position of query 0; without it the
-        queries are the last tokens. The others are 0, off, unless given."""
+        queries are the last tokens. sinks: learned ones, f32 [q_heads]. weights: the weight of each row too, in so many
+        columns. dropped: what drop_mass left out, at most. The others are 0, off, unless given."""
         q = as_array(q, "q", 3)
         query = {
             "dtype": dtype_name(q),
@@ -101,10 +108,16 @@ class Rows(Operations):
             "sliding_window": sliding_window,
             "drop_mass": drop_mass,
             "q_position": q_position,
+            "sinks": None if sinks is None else True,
+            "weights": weights,
+            "dropped": True if dropped else None,
         }
+        body = data_of(q)
+        if sinks is not None:
+            body = memoryview(b"".join((body, data_of(as_array(numpy_f32(sinks), "sinks", 1)))))
         path = f"/v1/caches/{segment(id)}/layers/{segment(layer)}/attend"
-        reply = self.request("POST", path, query=query, body=data_of(q), headers=OCTETS, safe=True)
-        return _attended(reply, lse)
+        reply = self.request("POST", path, query=query, body=body, headers=OCTETS, safe=True)
+        return _attended(reply, lse, weights or 0, dropped)
 
     def append_layers(
         self, id: str, layers: Sequence[Pair], *, expect: int | None = None, tentative: bool = False
@@ -210,16 +223,23 @@ def _named(prefix: str, layers: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def _attended(reply: Reply, lse: bool) -> Attended:
+def _attended(reply: Reply, lse: bool, weights: int, dropped: bool) -> Attended:
+    """The blocks of a reply, one behind the other: out, then those of f32 that were asked for."""
     shape = _shape(reply)
-    dtype = reply.headers.get("Mustafar-Dtype", "")
-    lse_bytes = 4 * shape[0] * shape[1] if lse else 0
+    sizes = {"lse": 1 if lse else 0, "weights": weights, "dropped": 1 if dropped else 0}
+    vectors = shape[0] * shape[1]
     data = memoryview(reply.body)
-    split = len(data) - lse_bytes
-    if split < 0:
-        raise BadReply(f"the reply has {len(data)} bytes, its lse alone takes {lse_bytes}")
-    out = array_of(data[:split], dtype, shape)
-    return Attended(out, array_of(data[split:], "f32", shape[:2]) if lse else None)
+    at = len(data) - 4 * vectors * sum(sizes.values())
+    if at < 0:
+        raise BadReply(f"the reply has {len(data)} bytes, which is less than was asked for")
+    out = array_of(data[:at], reply.headers.get("Mustafar-Dtype", ""), shape)
+    found: dict[str, Array] = {}
+    for name, columns in sizes.items():
+        if columns > 0:
+            end = at + 4 * vectors * columns
+            found[name] = array_of(data[at:end], "f32", (*shape[:2], columns) if name == "weights" else shape[:2])
+            at = end
+    return Attended(out, **found)
 
 
 def _shape(reply: Reply, ndim: int = 3) -> tuple[int, ...]:

@@ -37,6 +37,12 @@ def as_array(value: Any, what: str, ndim: int) -> Array:
     return numpy.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
+def numpy_f32(value: Any) -> Array:
+    """Numbers as f32, whatever they are."""
+    _need()
+    return numpy.asarray(value, numpy.float32)
+
+
 def dtype_name(array: Array) -> str:
     return NAMES[array.dtype.name]
 

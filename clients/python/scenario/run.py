@@ -69,8 +69,8 @@ def pairs(tensors: dict[str, Any]) -> list[tuple[Any, Any]]:
 def described(answer: Any) -> Any:
     """An answer as JSON: tensors and files by their digests."""
     if isinstance(answer, Attended):
-        reply = {"out": described(answer.out)}
-        return reply if answer.lse is None else {**reply, "lse": described(answer.lse)}
+        parts = {name: getattr(answer, name) for name in ("out", "lse", "weights", "dropped")}
+        return {name: described(one) for name, one in parts.items() if one is not None}
     if isinstance(answer, numpy.ndarray):
         dtype = {"float16": "f16", "float32": "f32", "uint16": "bf16"}[answer.dtype.name]
         digest = hashlib.sha256(answer.tobytes()).hexdigest()

@@ -10,13 +10,13 @@ import threading
 import time
 from pathlib import Path
 
-import numpy
 import pytest
 from conftest import CLIENTS
 
 from mustafar_client import BadReply, Client, ClientError, ConnectionLost, Retry, problems
 from mustafar_client.safetensors import pack, unpack
 
+numpy = pytest.importorskip("numpy", reason="package python3-numpy")
 GEOMETRY = {"layers": 1, "kv_heads": 2, "head_dim": 64}
 
 

@@ -65,7 +65,7 @@ impl Client {
         for id in queries.keys() {
             let out = take(&mut found, &format!("{id}.out"))?;
             let lse = found.remove(&format!("{id}.lse"));
-            attended.insert(id.clone(), Attended { out, lse });
+            attended.insert(id.clone(), Attended { out, lse, weights: None, dropped: None });
         }
         Ok(attended)
     }
@@ -81,7 +81,8 @@ impl Client {
         let tensors = [("out_a", out_a), ("lse_a", lse_a), ("out_b", out_b), ("lse_b", lse_b)];
         let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.to_string(), *tensor)).collect();
         let mut found = self.tensors(Call::new("POST", "/v1/merge").body(MEDIA, pack(&tensors, &[])?))?;
-        Ok(Attended { out: take(&mut found, "out")?, lse: Some(take(&mut found, "lse")?) })
+        let (out, lse) = (take(&mut found, "out")?, take(&mut found, "lse")?);
+        Ok(Attended { out, lse: Some(lse), weights: None, dropped: None })
     }
 
     fn tensors(&self, call: Call) -> Result<BTreeMap<String, Tensor>> {

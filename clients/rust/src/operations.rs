@@ -297,4 +297,9 @@ impl Client {
     pub fn get_bitmap(&self, id: &str, layer: i64, query: &GetBitmapQuery) -> Result<Bitmap> {
         self.data(Call::new("GET", format!("/v1/caches/{}/layers/{}/bitmap", segment(id), segment(layer))).query("side", &query.side).query("kv_head", &query.kv_head).query("from", &query.from).query("to", &query.to).query("bin_tokens", &query.bin_tokens).query("bin_channels", &query.bin_channels).safe())
     }
+
+    /// What a recipe says, and what it means for one kv head of a geometry: `POST /v1/explain`.
+    pub fn explain_recipe(&self, body: &ExplainRequest) -> Result<Explained> {
+        self.data(Call::new("POST", "/v1/explain").json(body).safe())
+    }
 }

@@ -31,6 +31,12 @@ pub struct AttendRowsQuery {
     pub drop_mass: Option<f64>,
     /// Position of query 0; without it the queries are the last tokens.
     pub q_position: Option<i64>,
+    /// Learned ones, of each query head; not of `attend_caches`.
+    pub sinks: Option<Vec<f32>>,
+    /// Columns of the weights of each row, which are wanted too; not of `attend_caches`.
+    pub weights: Option<i64>,
+    /// What `drop_mass` left out, at most; not of `attend_caches`.
+    pub dropped: Option<bool>,
 }
 
 impl AttendRowsQuery {
@@ -42,6 +48,9 @@ impl AttendRowsQuery {
             .query("sliding_window", &self.sliding_window)
             .query("drop_mass", &self.drop_mass)
             .query("q_position", &self.q_position)
+            .query("sinks", &self.sinks.as_ref().map(|_| true))
+            .query("weights", &self.weights)
+            .query("dropped", &self.dropped)
     }
 }
 
@@ -52,6 +61,10 @@ pub struct Attended {
     pub out: Tensor,
     /// f32 `[q_tokens, q_heads]`, where it was asked for.
     pub lse: Option<Tensor>,
+    /// f32 `[q_tokens, q_heads, N]`, where they were asked for.
+    pub weights: Option<Tensor>,
+    /// f32 `[q_tokens, q_heads]`, where it was asked for.
+    pub dropped: Option<Tensor>,
 }
 
 impl Client {
@@ -90,29 +103,40 @@ impl Client {
         let call = Call::new("POST", path)
             .query("dtype", &q.dtype)
             .query("q_tokens", &q.shape[0])
-            .body(OCTETS, q.data.clone())
+            .body(
+                OCTETS,
+                [&q.data[..], &Tensor::f32(query.sinks.as_deref().unwrap_or(&[]), &[]).data].concat(),
+            )
             .safe();
-        attended(self.call(&query.add_to(call))?, query.lse == Some(true))
+        attended(self.call(&query.add_to(call))?, query)
     }
 }
 
-fn attended(reply: Reply, lse: bool) -> Result<Attended> {
+/// Takes the blocks of a reply apart: out, then those of f32 that were asked for.
+fn attended(reply: Reply, query: &AttendRowsQuery) -> Result<Attended> {
     let bad = |text: &str| Error::BadReply { status: reply.status, text: text.to_string() };
     let shape = shape_of(&reply)?;
     if shape.len() != 3 {
         return Err(bad(&format!("a shape of {shape:?}")));
     }
-    let lse_bytes = if lse { 4 * shape[0] * shape[1] } else { 0 };
-    let split = reply.body.len().checked_sub(lse_bytes).ok_or_else(|| bad("shorter than its lse"))?;
+    let one = |wanted: Option<bool>| usize::from(wanted == Some(true));
+    let weights = usize::try_from(query.weights.unwrap_or(0)).unwrap_or(0);
+    let (lse, dropped) = (one(query.lse), one(query.dropped));
+    let bytes = 4 * shape[0] * shape[1];
+    let rest = bytes.saturating_mul(lse.saturating_add(weights).saturating_add(dropped));
+    let mut at = reply.body.len().checked_sub(rest).ok_or_else(|| bad("less than was asked for"))?;
     let dtype = reply.header("mustafar-dtype").unwrap_or("").to_string();
-    let lse = lse.then(|| Tensor {
-        dtype: "f32".into(),
-        shape: shape[..2].to_vec(),
-        data: reply.body[split..].to_vec(),
-    });
-    let out = Tensor { dtype, shape, data: reply.body[..split].to_vec() };
+    let out = Tensor { dtype, shape: shape.clone(), data: reply.body[..at].to_vec() };
     out.check("out", 3).map_err(|error| bad(&error.to_string()))?;
-    Ok(Attended { out, lse })
+    let mut block = |columns: usize, shape: &[usize]| {
+        let data = reply.body[at..at + bytes * columns].to_vec();
+        at += data.len();
+        (columns > 0).then(|| Tensor { dtype: "f32".into(), shape: shape.to_vec(), data })
+    };
+    let lse = block(lse, &shape[..2]);
+    let weights = block(weights, &[shape[0], shape[1], weights]);
+    let dropped = block(dropped, &shape[..2]);
+    Ok(Attended { out, lse, weights, dropped })
 }
 
 /// The sizes that a reply says of itself: at least two.

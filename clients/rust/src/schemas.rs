@@ -530,4 +530,56 @@ data! {
     pub struct AppendedBatch {
         caches : Vec<AppendedAll>,
     }
+
+    /// A schema of /openapi.json.
+    pub struct ExplainRequest {
+        recipe : Json,
+        geometry ? Geometry,
+        /// With geometry; 0 unless given.
+        layer ? i64,
+        /// With geometry; 0 unless given.
+        kv_head ? i64,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct Explained {
+        name : String,
+        digest : String,
+        /// The recipe as JSON with every default: equal recipes have equal text.
+        canonical : String,
+        /// With geometry: one kv head of one layer.
+        head ? ExplainedHead,
+    }
+
+    /// With geometry: one kv head of one layer.
+    pub struct ExplainedHead {
+        layer : i64,
+        kv_head : i64,
+        window : ExplainedHeadWindow,
+        k : Side,
+        v : Side,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct ExplainedHeadWindow {
+        recent : i64,
+        sink : i64,
+        step : i64,
+        /// Tokens the head may hold after eviction; 0: no limit.
+        budget : i64,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct Side {
+        head_dim : i64,
+        /// Elements of a row; 0: the data decide.
+        keep : i64,
+        bits : i64,
+        encoding : String,
+        method : String,
+        group : i64,
+        centred : bool,
+        row_bytes : i64,
+        page_bytes : i64,
+    }
 }

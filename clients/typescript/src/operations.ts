@@ -13,6 +13,8 @@ import type {
   Draining,
   EvictRequest,
   ExperimentResult,
+  ExplainRequest,
+  Explained,
   Job,
   Jobs,
   Keeping,
@@ -295,5 +297,10 @@ export abstract class Operations extends Transport {
   /** Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): GET /v1/caches/{id}/layers/{layer}/bitmap. */
   getBitmap(id: string, layer: number, query: GetBitmapQuery, options?: CallOptions): Promise<Bitmap> {
     return this.json("GET", `/v1/caches/${segment(id)}/layers/${segment(layer)}/bitmap`, { query: { ...query }, safe: true, ...options });
+  }
+
+  /** What a recipe says, and what it means for one kv head of a geometry: POST /v1/explain. */
+  explainRecipe(body: ExplainRequest, options?: CallOptions): Promise<Explained> {
+    return this.json("POST", "/v1/explain", { body, safe: true, ...options });
   }
 }

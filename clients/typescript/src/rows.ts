@@ -47,9 +47,19 @@ export interface HeadQuery {
   to?: number;
 }
 
+/** What attendRows takes besides. */
+export interface AttendRowsQuery extends AttendQuery {
+  sinks?: number[]; // learned ones, of each query head
+  weights?: number; // columns of the weights of each row, which are wanted too
+  dropped?: boolean; // what drop_mass left out, at most
+}
+
+/** out [q_tokens, q_heads, head_dim]. Where asked for, f32: lse and dropped [q_tokens, q_heads], weights with N more. */
 export interface Attended {
-  out: Tensor; // [q_tokens, q_heads, head_dim]
-  lse?: Tensor; // f32 [q_tokens, q_heads], where it was asked for
+  out: Tensor;
+  lse?: Tensor;
+  weights?: Tensor;
+  dropped?: Tensor;
 }
 
 /** Part of Client. */
@@ -87,18 +97,22 @@ export abstract class Rows extends Operations {
     id: string,
     layer: number,
     q: Tensor,
-    query: AttendQuery = {},
+    query: AttendRowsQuery = {},
     options?: CallOptions,
   ): Promise<Attended> {
     check(q, "q", 3);
+    const sinks = new Float32Array(query.sinks ?? []);
+    const body = new Uint8Array(q.data.byteLength + sinks.byteLength);
+    body.set(bytesOf(q));
+    body.set(new Uint8Array(sinks.buffer), q.data.byteLength);
     const reply = await this.request("POST", `/v1/caches/${segment(id)}/layers/${segment(layer)}/attend`, {
-      query: { dtype: q.dtype, q_tokens: q.shape[0], ...query },
-      body: bytesOf(q),
+      query: { dtype: q.dtype, q_tokens: q.shape[0], ...query, sinks: query.sinks && true },
+      body,
       headers: octets,
       safe: true,
       ...options,
     });
-    return attended(reply, query.lse === true);
+    return attended(reply, query);
   }
 
   /** Appends to every layer of a cache, or to none: POST /v1/caches/{id}/append. */
@@ -157,7 +171,7 @@ export abstract class Rows extends Operations {
     out_b: Tensor,
     lse_b: Tensor,
     options?: CallOptions,
-  ): Promise<Required<Attended>> {
+  ): Promise<Attended & { lse: Tensor }> {
     const body = pack({ out_a, lse_a, out_b, lse_b });
     const reply = await this.tensors("/v1/merge", { body, safe: true, ...options });
     const { out, lse } = unpack(reply.body);
@@ -223,12 +237,23 @@ function named(prefix: string, layers: Pair[]): Record<string, Tensor> {
   return tensors;
 }
 
-function attended(reply: Reply, lse: boolean): Attended {
+/** Takes the blocks of a reply apart: out, then those of f32 that were asked for. */
+function attended(reply: Reply, query: AttendRowsQuery): Attended {
   const shape = shapeOf(reply, 3);
-  const split = reply.body.length - (lse ? 4 * shape[0]! * shape[1]! : 0);
-  if (split < 0) throw new BadReply(reply.status, "shorter than its lse");
-  const out = tensorOf(reply.body.subarray(0, split), reply.headers.get("mustafar-dtype") ?? "", shape);
-  return lse ? { out, lse: tensorOf(reply.body.subarray(split), "f32", shape.slice(0, 2)) } : { out };
+  const vectors = shape[0]! * shape[1]!;
+  const columns = { lse: query.lse ? 1 : 0, weights: query.weights ?? 0, dropped: query.dropped ? 1 : 0 };
+  let at = reply.body.length - 4 * vectors * (columns.lse + columns.weights + columns.dropped);
+  if (at < 0) throw new BadReply(reply.status, "less than was asked for");
+  const found: Attended = {
+    out: tensorOf(reply.body.subarray(0, at), reply.headers.get("mustafar-dtype") ?? "", shape),
+  };
+  for (const name of ["lse", "weights", "dropped"] as const) {
+    const end = at + 4 * vectors * columns[name];
+    const more = name === "weights" ? [columns[name]] : [];
+    if (end > at) found[name] = tensorOf(reply.body.subarray(at, end), "f32", [...shape.slice(0, 2), ...more]);
+    at = end;
+  }
+  return found;
 }
 
 /** The sizes that a reply says of itself. */

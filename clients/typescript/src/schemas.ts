@@ -450,3 +450,45 @@ export interface AppendedAll {
 export interface AppendedBatch {
   caches: Array<AppendedAll>;
 }
+
+export interface ExplainRequest {
+  recipe: string | Record<string, unknown>;
+  geometry?: Geometry;
+  layer?: number; // With geometry; 0 unless given
+  kv_head?: number; // With geometry; 0 unless given
+}
+
+export interface Explained {
+  name: string;
+  digest: string;
+  canonical: string; // The recipe as JSON with every default: equal recipes have equal text
+  head?: ExplainedHead; // With geometry: one kv head of one layer
+}
+
+/** With geometry: one kv head of one layer */
+export interface ExplainedHead {
+  layer: number;
+  kv_head: number;
+  window: ExplainedHeadWindow;
+  k: Side;
+  v: Side;
+}
+
+export interface ExplainedHeadWindow {
+  recent: number;
+  sink: number;
+  step: number;
+  budget: number; // Tokens the head may hold after eviction; 0: no limit
+}
+
+export interface Side {
+  head_dim: number;
+  keep: number; // Elements of a row; 0: the data decide
+  bits: number;
+  encoding: "exact" | "ragged" | "grouped" | "channel";
+  method: "none" | "token_topk" | "n_m" | "channels" | "channel_topk" | "threshold" | "mask";
+  group: number;
+  centred: boolean;
+  row_bytes: number;
+  page_bytes: number;
+}

@@ -90,13 +90,16 @@ fn attend_query(step: &Arguments) -> AttendRowsQuery {
         sliding_window: step.query("sliding_window"),
         drop_mass: step.query("drop_mass"),
         q_position: step.query("q_position"),
+        sinks: step.query("sinks").map(|values: Vec<f64>| values.into_iter().map(|one| one as f32).collect()),
+        weights: step.query("weights"),
+        dropped: step.query("dropped"),
     }
 }
 
 fn attended(reply: &Attended) -> Json {
     let mut members = vec![("out".to_string(), tensor(&reply.out))];
-    if let Some(lse) = &reply.lse {
-        members.push(("lse".to_string(), tensor(lse)));
+    for (name, part) in [("lse", &reply.lse), ("weights", &reply.weights), ("dropped", &reply.dropped)] {
+        members.extend(part.iter().map(|one| (name.to_string(), tensor(one))));
     }
     Json::Object(members)
 }

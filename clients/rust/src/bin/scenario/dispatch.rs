@@ -50,6 +50,7 @@ pub fn dispatch(client: &Client, name: &str, step: &Arguments) -> Option<Result<
         "post_drain" => client.post_drain().map(|it| it.to_json()),
         "get_density" => client.get_density(step.place(0)).map(|it| it.to_json()),
         "get_bitmap" => client.get_bitmap(step.place(0), step.number(1), &GetBitmapQuery { side: step.query("side").expect("a parameter"), kv_head: step.query("kv_head"), from: step.query("from"), to: step.query("to"), bin_tokens: step.query("bin_tokens"), bin_channels: step.query("bin_channels") }).map(|it| it.to_json()),
+        "explain_recipe" => client.explain_recipe(&step.body()).map(|it| it.to_json()),
         _ => return None,
     })
 }
