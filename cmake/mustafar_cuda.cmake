@@ -22,12 +22,12 @@ elseif(NOT MUSTAFAR_CUDA MATCHES "^(AUTO|ON)$")
     message(FATAL_ERROR "MUSTAFAR_CUDA = ${MUSTAFAR_CUDA}; give AUTO, ON or OFF")
 endif()
 if(MUSTAFAR_SANITIZE AND MUSTAFAR_CUDA STREQUAL "AUTO") # they know nothing of the device
-    mustafar_summary(cuda off "not with sanitizers; MUSTAFAR_CUDA=ON builds it there too")
+    mustafar_summary(cuda off "not with sanitizers (MUSTAFAR_CUDA=ON builds it there too)")
     return()
 endif()
 
 if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND MUSTAFAR_CUDA STREQUAL "AUTO") # tried with gcc only
-    mustafar_summary(cuda off "the compiler is not gcc; MUSTAFAR_CUDA=ON tries it")
+    mustafar_summary(cuda off "the compiler is not gcc (MUSTAFAR_CUDA=ON tries it)")
     return()
 endif()
 
@@ -42,7 +42,7 @@ if(NOT CMAKE_CUDA_COMPILER)
             message(FATAL_ERROR "MUSTAFAR_CUDA is ON and there is no nvcc; ./dev build installs one, or give "
                                 "MUSTAFAR_CUDA_TOOLKIT")
         endif()
-        mustafar_summary(cuda off "no nvcc; ./dev build installs one, or -DMUSTAFAR_CUDA_TOOLKIT=DIR")
+        mustafar_summary(cuda off "no nvcc (./dev build installs one, or -DMUSTAFAR_CUDA_TOOLKIT=DIR)")
         return()
     endif()
     set(CMAKE_CUDA_COMPILER ${MUSTAFAR_NVCC})
