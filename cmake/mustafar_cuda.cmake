@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # The CUDA backend: is it built, with which compiler, for which architectures.
-#   MUSTAFAR_CUDA                AUTO where nvcc is found, ON (an error without), OFF
+#   MUSTAFAR_CUDA                AUTO where nvcc is found, ON (an error without), OFF; OFF below another project
 #   MUSTAFAR_CUDA_TOOLKIT        a toolkit that is not on the PATH; `./dev` installs one in build-cuda
-#   CMAKE_CUDA_ARCHITECTURES     90 unless given; packages are built for ${MUSTAFAR_CUDA_RELEASE}
+#   CMAKE_CUDA_ARCHITECTURES     90 unless given; the release preset has 80, 86, 89, 90, 100, and PTX for newer ones
 # Code for the device ends up in the library itself, with a static runtime: a program needs no toolkit, and where
 # there is no driver the backend says so (libmustafar/cuda/README.md).
 
-set(MUSTAFAR_CUDA AUTO CACHE STRING "CUDA backend: AUTO, ON or OFF")
+set(default AUTO)
+if(NOT PROJECT_IS_TOP_LEVEL) # the languages of a project are its own business
+    set(default OFF)
+endif()
+set(MUSTAFAR_CUDA ${default} CACHE STRING "CUDA backend: AUTO, ON or OFF")
 set_property(CACHE MUSTAFAR_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(MUSTAFAR_CUDA_TOOLKIT ${PROJECT_SOURCE_DIR}/build-cuda/nvidia/cu13 CACHE PATH "a CUDA toolkit, 12.4 or newer")
-set(MUSTAFAR_CUDA_RELEASE 80-real 86-real 89-real 90-real 100-real 100-virtual)
 
 set(MUSTAFAR_HAVE_CUDA FALSE)
 if(MUSTAFAR_CUDA STREQUAL "OFF")
@@ -19,19 +22,27 @@ elseif(NOT MUSTAFAR_CUDA MATCHES "^(AUTO|ON)$")
     message(FATAL_ERROR "MUSTAFAR_CUDA = ${MUSTAFAR_CUDA}; give AUTO, ON or OFF")
 endif()
 if(MUSTAFAR_SANITIZE AND MUSTAFAR_CUDA STREQUAL "AUTO") # they know nothing of the device
-    mustafar_summary(cuda off "not with sanitizers; MUSTAFAR_CUDA=ON builds it there too")
+    mustafar_summary(cuda off "not with sanitizers (MUSTAFAR_CUDA=ON builds it there too)")
     return()
 endif()
 
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND MUSTAFAR_CUDA STREQUAL "AUTO") # tried with gcc only
+    mustafar_summary(cuda off "the compiler is not gcc (MUSTAFAR_CUDA=ON tries it)")
+    return()
+endif()
+
+if(NOT CMAKE_CUDA_COMPILER AND DEFINED ENV{CUDACXX})
+    set(CMAKE_CUDA_COMPILER $ENV{CUDACXX})
+endif()
 if(NOT CMAKE_CUDA_COMPILER)
-    find_program(MUSTAFAR_NVCC nvcc HINTS ENV CUDACXX ${MUSTAFAR_CUDA_TOOLKIT}/bin PATHS /usr/local/cuda/bin)
+    find_program(MUSTAFAR_NVCC nvcc HINTS ${MUSTAFAR_CUDA_TOOLKIT}/bin PATHS /usr/local/cuda/bin)
     mark_as_advanced(MUSTAFAR_NVCC)
     if(NOT MUSTAFAR_NVCC)
         if(MUSTAFAR_CUDA STREQUAL "ON")
             message(FATAL_ERROR "MUSTAFAR_CUDA is ON and there is no nvcc; ./dev build installs one, or give "
                                 "MUSTAFAR_CUDA_TOOLKIT")
         endif()
-        mustafar_summary(cuda off "no nvcc; ./dev build installs one, or -DMUSTAFAR_CUDA_TOOLKIT=DIR")
+        mustafar_summary(cuda off "no nvcc (./dev build installs one, or -DMUSTAFAR_CUDA_TOOLKIT=DIR)")
         return()
     endif()
     set(CMAKE_CUDA_COMPILER ${MUSTAFAR_NVCC})

@@ -72,6 +72,22 @@ TEST(KernelChoice, AnUnknownBackend_IsRefusedNamingWhoAskedAndWhatThereIs) {
         << "part of a name is no name";
 }
 
+TEST(KernelChoice, ABackendThatCannotRunHere_IsRefusedWithTheReason) {
+    std::size_t refused = 0;
+    for (const KernelRow& row : kernel_rows()) {
+        if (row.missing == nullptr) { continue; }
+        const Error error =
+            error_of([&] { choose_kernels(row.backend, "MUSTAFAR_FORCE_BACKEND", false); });
+        EXPECT_EQ(error.code, MUSTAFAR_UNSUPPORTED) << row.name;
+        for (const std::string& part : {std::string("MUSTAFAR_FORCE_BACKEND"),
+                                        std::string(row.backend), std::string(row.missing)}) {
+            EXPECT_NE(error.text.find(part), std::string::npos) << part << " in: " << error.text;
+        }
+        ++refused;
+    }
+    if (refused == 0) { GTEST_SKIP() << "everything that was built runs here"; }
+}
+
 TEST(KernelChoice, RefuseRef_IsRefusedWhereAnOpHasNothingBetter) {
     EXPECT_EQ(status_of([] { choose_kernels("ref", "options.backend", true); }),
               MUSTAFAR_UNSUPPORTED);
