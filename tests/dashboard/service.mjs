@@ -19,7 +19,7 @@ export class Skip extends Error {}
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // Waits until `ask` gives something true.
-export async function until(ask, what, seconds = 30) {
+export async function until(ask, what, seconds = 60) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const found = await ask();
