@@ -35,7 +35,7 @@ class Scene {
   async page(service, { width = 1280, height = 900, scheme = 'light', expected = [], hash = '#/memory', context } = {}) {
     context ??= await this.browser.newContext({ viewport: { width, height }, colorScheme: scheme, acceptDownloads: true });
     const page = await context.newPage();
-    page.setDefaultTimeout(30_000);
+    page.setDefaultTimeout(60_000);
     page.on('console', (message) => {
       if (!['error', 'warning'].includes(message.type())) return;
       if (!expected.some((pattern) => pattern.test(message.text()))) this.faults.push(`console: ${message.text()} ${message.location().url}`);

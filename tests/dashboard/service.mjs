@@ -8,18 +8,18 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
+// What --help says: tests that need a flag skip where it is not there.
+export const flags = () => spawnSync(process.env.MUSTAFARD, ['--help'], { encoding: 'utf8' }).stdout;
+
 // The recorded traces of this tree, where this mustafard takes any.
-export function traces() {
-  const { stdout } = spawnSync(process.env.MUSTAFARD, ['--help'], { encoding: 'utf8' });
-  return stdout.includes('--trace-dir') ? ['--trace-dir', join(here, '../data/traces')] : [];
-}
+export const traces = () => (flags().includes('--trace-dir') ? ['--trace-dir', join(here, '../data/traces')] : []);
 
 export class Skip extends Error {}
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // Waits until `ask` gives something true.
-export async function until(ask, what, seconds = 30) {
+export async function until(ask, what, seconds = 60) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const found = await ask();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A job as it happens: events by a streamed fetch (EventSource cannot send a token), by long poll where that does not
 // work, and again after a break from the last event on.
-import { ask, json, Refused, sleep, tell } from './api.ts';
+import { ask, json, Refused, sleep } from './api.ts';
 import { EventParser } from './sse.ts';
 import type { Job, Row } from './types.ts';
 
@@ -21,20 +21,19 @@ export async function follow(id: string, watcher: Watcher, signal: AbortSignal):
   let wait = 500;
   for (;;) {
     try {
-      const outcome = await stream(path, last, watcher, signal, (event) => {
+      const over = await stream(path, last, watcher, signal, (event) => {
         last = event;
         wait = 500;
+      }).catch((error: unknown) => {
+        // No room for another stream, or no streams at all: ask in turns instead.
+        if (error instanceof Refused) return turns(path, watcher, signal);
+        throw error;
       });
-      if (outcome) return watcher.way('', false);
+      if (over) return watcher.way('', false);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused) {
-        // No room for another stream, or no streams at all: ask in turns instead.
-        if (error.status === 404 && !(await there(path, signal))) throw error;
-        if (await turns(path, watcher, signal)) return watcher.way('', false);
-      }
+      if (error instanceof Refused && error.status === 404) throw error; // the job itself is gone
     }
-    tell('lost');
     watcher.way(`The link broke; trying again in ${Math.round(wait / 100) / 10} s`, false);
     try {
       await sleep(wait, signal);
@@ -42,15 +41,6 @@ export async function follow(id: string, watcher: Watcher, signal: AbortSignal):
       return;
     }
     wait = Math.min(8000, wait * 2);
-  }
-}
-
-async function there(path: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    await json(path, signal);
-    return true;
-  } catch (error) {
-    return !(error instanceof Refused && error.status === 404);
   }
 }
 
@@ -95,13 +85,15 @@ function take(type: string, data: string, watcher: Watcher): boolean {
 async function turns(path: string, watcher: Watcher, signal: AbortSignal): Promise<boolean> {
   watcher.way('Live, by long poll', true);
   let version = -1;
-  const results = new Set<string>();
+  let rows = 0;
   for (;;) {
     const job: Job = await json(`${path}?wait=25&version=${Math.max(0, version)}`, signal);
     if (job.version !== version) watcher.job(job);
     version = job.version;
-    for (const result of job.results) if (!results.has(result)) watcher.result(result);
-    job.results.forEach((result) => results.add(result));
+    // Of events there would be rows one by one; here the result has them.
+    const newest = job.results[job.results.length - 1];
+    if (job.rows !== rows && newest) watcher.result(newest);
+    rows = job.rows;
     if (ended(job)) return true;
     if (signal.aborted) return true;
   }

@@ -25,6 +25,7 @@ export function lines(all: Line[], options: LinesOptions): Chart {
   const data: (number | null)[][] = [xs];
   const series: uPlot.Series[] = [{}];
   const bands: uPlot.Band[] = [];
+  const thin = Math.max(0.035, Math.min(0.14, 0.4 / all.length)); // many bands may not hide the lines
   for (const line of all) {
     const faded = Boolean(options.focus) && options.focus !== line.name;
     const at = new Map(line.points.map((point) => [point.x, point]));
@@ -40,7 +41,7 @@ export function lines(all: Line[], options: LinesOptions): Chart {
       alpha: faded ? 0.18 : 1,
       points: { show: !options.time, size: 6, fill: color, stroke: color },
     });
-    bands.push({ series: [first, first + 1], fill: () => tint(css(line.look.color), faded ? 0.02 : options.focus ? 0.24 : 0.11) });
+    bands.push({ series: [first, first + 1], fill: () => tint(css(line.look.color), faded ? 0.01 : options.focus ? 0.24 : thin) });
   }
   const lastX = xs[xs.length - 1] ?? 1;
   const firstX = xs[0] ?? 0;

@@ -64,7 +64,7 @@ export async function compare(scene: Scene): Promise<void> {
     chosen[key] = (event.target as HTMLSelectElement).value;
     scene.note({ [key]: chosen[key] });
     void draw();
-  } }, results.map((one) => h('option', { value: one.id, selected: one.id === chosen[key] }, `${one.label || one.id}, ${clock(one.created)}`))));
+  } }, results.map((one) => h('option', { value: one.id, selected: one.id === chosen[key] }, `${(one.label || one.id).slice(0, 60)}, ${one.threads} ${one.threads === 1 ? 'thread' : 'threads'}, ${clock(one.created)}`))));
   const draw = async () => {
     try {
       const [first, second] = await Promise.all([json<Result>(`/v1/results/${chosen.a}`, scene.signal), json<Result>(`/v1/results/${chosen.b}`, scene.signal)]);

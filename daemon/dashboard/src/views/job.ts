@@ -58,7 +58,7 @@ export async function job(scene: Scene): Promise<void> {
 
   const draw = () => {
     const over = ended.includes(it.state);
-    fill(state, badge(it.state), h('span', null, it.what || (it.state === 'queued' ? 'waits for its turn' : '')), way);
+    fill(state, badge(it.state), h('span', null, it.what === it.state ? '' : it.what || (it.state === 'queued' ? 'waits for its turn' : '')), way);
     fill(bar, meter(it.progress, 'big'), h('div', { class: 'soft' }, `${percent(it.progress)}, ${count(it.items_done)} of ${count(it.items)} items, ${count(Math.max(it.rows, rows.size))} rows`));
     cancel.hidden = over;
     remove.hidden = !over;
@@ -84,10 +84,7 @@ export async function job(scene: Scene): Promise<void> {
     }, 120) as unknown as number;
   };
   // What finished before this page was opened, and what the ring of events has lost.
-  const known = new Set<string>();
   const fetchResult = async (result: string) => {
-    if (known.has(result)) return;
-    known.add(result);
     const whole = await json<Result>(`/v1/results/${encodeURIComponent(result)}`, scene.signal);
     const threads = Number(whole.settings['threads']) || undefined;
     for (const row of whole.rows) rows.set(key(result, row), { threads, ...row });
