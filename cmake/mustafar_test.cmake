@@ -16,7 +16,8 @@
 # Labels to choose by: fast, slow, tsan (runs under the thread sanitizer too), and the folder's name.
 # `tests-<label>` builds the programs of one label. With BACKENDS, `<folder>/<name>` has `ref` forced and
 # `<folder>/<name>@<backend>` runs the whole program with that one; it counts as skipped, and says why,
-# where this machine or build lacks it. mustafar_test_backends() adds such entries to any command.
+# where this machine or build lacks it; with sanitizers there is one, `@best`. mustafar_test_backends() adds such
+# entries to any command.
 # Programs lie in <build>/tests/bin, see MUSTAFAR_TEST_DATA (tests/data) and MUSTAFAR_SOURCE_DIR as string
 # macros, and find what tests/common holds.
 
@@ -26,6 +27,9 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
     set(MUSTAFAR_TEST_BACKENDS neon)
 endif()
 list(APPEND MUSTAFAR_TEST_BACKENDS cuda)
+if(MUSTAFAR_SANITIZE) # unit/cpu walks all rows; of whole programs one more run is enough
+    set(MUSTAFAR_TEST_BACKENDS best)
+endif()
 
 # The entries `<name>@<backend>`: COMMAND with MUSTAFAR_FORCE_BACKEND set (tests/common/with_backend.c).
 function(mustafar_test_backends name)

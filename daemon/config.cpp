@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <sstream>
 #include <stdexcept>
 
 #include <CLI/CLI.hpp>
@@ -23,7 +24,7 @@ values, attend on them, and see what they take. It listens on the loopback or a 
 needs a token file.)";
 
 constexpr const char* footer = R"(Configuration file
-  --config FILE reads the same names without dashes, one per line: port=9000. The command line wins.
+  --config FILE reads the same names without dashes, one per line, as TOML: port=9000. The command line wins.
   --print-config writes one with every value in use; --check-config reads everything and starts nothing.
 
 Token file
@@ -157,6 +158,16 @@ void raise_descriptor_limit(std::uint32_t connections) {
     }
 }
 
+// CLI11 writes a list without elements as name="[]", which it does not read again: such lines go.
+std::string readable(const std::string& config) {
+    std::istringstream lines(config);
+    std::string text;
+    for (std::string line; std::getline(lines, line);) {
+        if (!line.ends_with("=\"[]\"")) { text += line + "\n"; }
+    }
+    return text;
+}
+
 } // namespace
 
 bool is_loopback(const std::string& host) {
@@ -202,7 +213,7 @@ std::optional<Config> parse_config(int argc, const char* const* argv) {
     }
     check_config(config);
     if (print) {
-        std::fputs(app.config_to_str(true, false).c_str(), stdout);
+        std::fputs(readable(app.config_to_str(true, false)).c_str(), stdout);
         return std::nullopt;
     }
     return config;

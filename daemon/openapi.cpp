@@ -13,9 +13,9 @@ namespace mustafar::daemon {
 
 namespace {
 
-// What the guard may answer anyone, whatever the route.
+// What the guard may answer anyone, whatever the route; 507 also where the machine has no memory left.
 constexpr int guard_statuses[] = {400, 401, 403, 405, 408, 411, 413, 414,
-                                  415, 417, 421, 431, 500, 503, 505};
+                                  415, 417, 421, 431, 500, 503, 505, 507};
 
 // Fields of single operations; those of all of them (Accept, If-Match, ...) are HTTP's.
 struct HeaderField {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <new>
 #include <system_error>
 
 #include <netinet/in.h>
@@ -116,8 +117,10 @@ void Guard::run() {
         }
         if (accept && !draining_) { accept_all(); }
         if (now_ >= next_check) {
-            check_deadlines();
             next_check = now_ + tick;
+            try {
+                check_deadlines();
+            } catch (const std::bad_alloc&) {} // the next tick does what this one could not
         }
     }
 }
@@ -134,12 +137,14 @@ void Guard::accept_all() {
         }
         const int on = 1; // fails on UNIX sockets, which do not wait anyway
         static_cast<void>(::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
-        auto connection = std::make_unique<Connection>();
-        connection->serial = next_serial_++;
-        connection->socket = socket;
-        idle(*connection);
-        watch(socket, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection->serial);
-        connections_.emplace(connection->serial, std::move(connection));
+        try {
+            auto connection = std::make_unique<Connection>();
+            connection->serial = next_serial_++;
+            connection->socket = socket;
+            idle(*connection);
+            watch(socket, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection->serial);
+            connections_.emplace(connection->serial, std::move(connection));
+        } catch (const std::bad_alloc&) { ::close(socket); }
     }
 }
 
@@ -148,12 +153,21 @@ void Guard::take_answers() {
         const auto at = connections_.find(exchange->connection);
         if (at == connections_.end()) { continue; } // the client has gone
         Connection& connection = *at->second;
+        if (exchange->head.empty()) { // not even a refusal could be written
+            close(connection);
+            continue;
+        }
         connection.exchange = std::move(exchange);
-        const Response& response = connection.exchange->response;
-        if (response.later || response.stream) {
-            keep(connection);
-        } else {
-            start_sending(connection);
+        try {
+            const Response& response = connection.exchange->response;
+            if (response.later || response.stream) {
+                keep(connection);
+            } else {
+                start_sending(connection);
+            }
+        } catch (const std::bad_alloc&) {
+            close(connection);
+            continue;
         }
         advance(connection);
     }
@@ -213,7 +227,9 @@ void Guard::begin_drain() {
     service_.draining = true;
     drain_deadline_ = now_ + std::chrono::duration_cast<Clock::duration>(
                                  std::chrono::duration<double>(config_.drain_timeout));
-    log_event("draining", {{"connections", connections_.size()}});
+    try {
+        log_event("draining", {{"connections", connections_.size()}});
+    } catch (const std::bad_alloc&) {} // a line less
     // From here on a signal ends the process at once.
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, signals_, nullptr);
     signalfd_siginfo first{};
@@ -224,12 +240,11 @@ void Guard::begin_drain() {
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 
     listener_.close();
-    std::vector<std::uint64_t> idle;
-    for (const auto& [serial, connection] : connections_) {
-        const bool nothing = connection->phase == Phase::head && connection->in.empty();
-        if (nothing || connection->phase == Phase::linger) { idle.push_back(serial); }
+    for (auto at = connections_.begin(); at != connections_.end();) {
+        Connection& connection = *(at++)->second; // close() erases it
+        const bool nothing = connection.phase == Phase::head && connection.in.empty();
+        if (nothing || connection.phase == Phase::linger) { close(connection); }
     }
-    for (const std::uint64_t serial : idle) { close(*connections_.at(serial)); }
     service_.jobs.stop();
     look_at_kept();
 }

@@ -80,6 +80,8 @@ class Guard {
 
     // guard_receive.cpp: each returns false where there is nothing more to do now
     void advance(Connection& connection);
+    void take_turns(Connection& connection);
+    void drop(std::uint64_t serial);
     bool receive_head(Connection& connection);
     bool receive_body(Connection& connection);
     bool receive_unwanted(Connection& connection);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <random>
 
 #include <sys/socket.h>
@@ -67,8 +68,20 @@ std::unique_ptr<Exchange> make_exchange(const Connection& connection, const Head
     return exchange;
 }
 
-// Does what can be done for a connection without waiting; after its turn the others get theirs.
+// Where the machine has no memory left, this client goes and the service stays.
 void Guard::advance(Connection& connection) {
+    const std::uint64_t serial = connection.serial;
+    try {
+        take_turns(connection);
+    } catch (const std::bad_alloc&) { drop(serial); }
+}
+
+void Guard::drop(std::uint64_t serial) {
+    if (const auto at = connections_.find(serial); at != connections_.end()) { close(*at->second); }
+}
+
+// Does what can be done for a connection without waiting; after its turn the others get theirs.
+void Guard::take_turns(Connection& connection) {
     const std::uint64_t serial = connection.serial;
     for (int turn = 0; turn < 16; ++turn) {
         bool more = false;

@@ -86,13 +86,19 @@ class HttplibTransport final : public Transport, private httplib::Server {
   private:
     void answer(const httplib::Request& in, httplib::Response& out) {
         for (const auto& [name, value] : in.params) { request_->query.push_back({name, value}); }
-        // The library drops a parameter that repeats another, and empty ones: count what was sent.
+        // The library drops a parameter that repeats another, and empty ones: count what was sent. Of a value with
+        // '=' in it, it takes what stands behind the last.
         const std::size_t mark = in.target.find('?');
         if (mark != std::string::npos && mark + 1 < in.target.size()) {
-            const auto parts = std::count(in.target.begin() + static_cast<std::ptrdiff_t>(mark),
-                                          in.target.end(), '&') +
-                               1;
-            request_->query_repeats = static_cast<std::size_t>(parts) != in.params.size();
+            std::size_t parts = 1;
+            std::size_t equals = 0;
+            bool odd = false;
+            for (const char c : std::string_view(in.target).substr(mark + 1)) {
+                parts += c == '&' ? 1 : 0;
+                equals = c == '&' ? 0 : equals + (c == '=' ? 1 : 0);
+                odd = odd || equals > 1;
+            }
+            request_->query_repeats = odd || parts != in.params.size();
         }
         (*handle_)();
         out.status = response_->status;

@@ -2,6 +2,7 @@
 #include "http/workers.hpp"
 
 #include <cerrno>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -85,18 +86,29 @@ void Workers::run(const std::function<Work()>& make_work) {
         }
         if (wake) { ::sem_post(&wake_); }
         exchange->started = Clock::now();
-        work(*exchange);
+        try {
+            work(*exchange);
+        } catch (const std::bad_alloc&) {
+            exchange->head.clear();
+        } // nothing can be said: it is closed
         exchange->answered = Clock::now();
-        bool first = false;
-        {
-            const std::lock_guard lock(answered_mutex_);
-            first = answered_.empty();
-            answered_.push_back(std::move(exchange));
-        }
+        const bool first = hand_back(exchange);
         if (first) { // later ones are taken together with it
             const std::uint64_t one = 1;
             [[maybe_unused]] const ssize_t bytes = ::write(event_, &one, sizeof one);
         }
+    }
+}
+
+// True where nobody has told the I/O thread yet. It waits for this: it is tried until there is memory.
+bool Workers::hand_back(std::unique_ptr<Exchange>& exchange) {
+    for (;;) {
+        try {
+            const std::lock_guard lock(answered_mutex_);
+            answered_.push_back(std::move(exchange));
+            return answered_.size() == 1;
+        } catch (const std::bad_alloc&) {}
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
 }
 

@@ -50,6 +50,7 @@ class Workers {
   private:
     void run(const std::function<Work()>& make_work);
     bool wake_another();
+    bool hand_back(std::unique_ptr<Exchange>& exchange);
 
     const std::size_t queue_limit_;
     const int event_; // eventfd

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common.h"
+#include "effort.h"
 
 enum { ROWS = 64, LARGEST = 256 };
 
@@ -114,7 +115,7 @@ static void made_rows(void) {
     uint32_t d;
     int kind;
     size_t k;
-    for (d = 32; d <= 256; d += 8) {
+    for (d = 32; d <= 256; d += 8 * every_nth(7)) {
         const uint32_t keeps[] = {1, 7, d / 4, 5 * d / 16, d / 2, d - 9, d - 1, d};
         for (kind = 0; kind < 9; ++kind) {
             fill(rows, d, kind, &state);
@@ -168,7 +169,7 @@ static void traced_tensor(FILE* file, const char* header, uint64_t data_at, cons
         CHECK(fread(rows, d * 2, heads * tokens, file) == heads * tokens)) {
         const uint32_t keeps[] = {(uint32_t)(d / 2), (uint32_t)(5 * d / 16), 3};
         size_t k;
-        for (k = 0; k < 3; ++k) {
+        for (k = 0; k < 3; k += every_nth(3)) {
             const uint32_t wrong =
                 differences(rows, (uint32_t)(heads * tokens), (uint32_t)d, keeps[k], k == 0);
             CHECK_CASE(wrong == 0, "%s keep %u: %u rows", name, (unsigned)keeps[k],

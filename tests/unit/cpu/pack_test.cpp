@@ -105,6 +105,7 @@ TEST_P(PackRow, EveryEncoding_HasTheBytesOfRef) {
     for (const std::uint32_t d : head_sizes) {
         for (const std::uint32_t count : row_counts(d)) {
             for (std::size_t p = 0; p < patterns.size(); ++p) {
+                if ((p + d / 8 + count / 3) % every_nth(4) != 0) { continue; }
                 const std::string pattern = patterns[p];
                 const Dtype store = (p + d / 8 + count) % 2 == 0 ? Dtype::f16 : Dtype::bf16;
                 const HardRows rows(pattern, d, count, store, p);

@@ -7,6 +7,7 @@
 #include "core/half.hpp"
 #include "core/kernels.hpp"
 #include "core/unit_support.hpp"
+#include "effort.h"
 
 namespace mustafar::test {
 
