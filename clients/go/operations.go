@@ -30,9 +30,29 @@ func (c *Client) GetOpenapi(ctx context.Context) (map[string]any, error) {
 	return value[map[string]any](c, ctx, call{method: "GET", path: "/openapi.json", safe: true})
 }
 
+// GetBackends: Kernels, and what keeps them from running. GET /v1/backends
+func (c *Client) GetBackends(ctx context.Context) (*Backends, error) {
+	return pointer[Backends](c, ctx, call{method: "GET", path: "/v1/backends", safe: true})
+}
+
+// PostGc: Free what has expired, now. POST /v1/admin/gc
+func (c *Client) PostGc(ctx context.Context) (*Collected, error) {
+	return pointer[Collected](c, ctx, call{method: "POST", path: "/v1/admin/gc", body: struct{}{}})
+}
+
+// PostDrain: Stop as SIGTERM does: answer what was begun, then end. POST /v1/admin/drain
+func (c *Client) PostDrain(ctx context.Context) (*Draining, error) {
+	return pointer[Draining](c, ctx, call{method: "POST", path: "/v1/admin/drain", body: struct{}{}})
+}
+
 // PostPlans: Predict bytes without data. POST /v1/plans
 func (c *Client) PostPlans(ctx context.Context, body PlanRequest) (*Plans, error) {
 	return pointer[Plans](c, ctx, call{method: "POST", path: "/v1/plans", body: body, safe: true})
+}
+
+// ExplainRecipe: What a recipe says, and what it means for one kv head of a geometry. POST /v1/explain
+func (c *Client) ExplainRecipe(ctx context.Context, body ExplainRequest) (*Explained, error) {
+	return pointer[Explained](c, ctx, call{method: "POST", path: "/v1/explain", body: body, safe: true})
 }
 
 // ListRecipes: Recipes by name. GET /v1/recipes
@@ -86,6 +106,26 @@ func (c *Client) PatchCache(ctx context.Context, id string, body Keeping) (*Cach
 	return pointer[Cache](c, ctx, call{method: "PATCH", path: "/v1/caches/" + segment(id), body: body})
 }
 
+// GetDensity: Share of elements kept, by layer and head. GET /v1/caches/{id}/density
+func (c *Client) GetDensity(ctx context.Context, id string) (*Density, error) {
+	return pointer[Density](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/density", safe: true})
+}
+
+// GetBitmapQuery: parameters of GetBitmap; nil leaves one out.
+type GetBitmapQuery struct {
+	Side        string
+	KvHead      *int64
+	From        *int64
+	To          *int64
+	BinTokens   *int64
+	BinChannels *int64
+}
+
+// GetBitmap: Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row). GET /v1/caches/{id}/layers/{layer}/bitmap
+func (c *Client) GetBitmap(ctx context.Context, id string, layer int64, query GetBitmapQuery) (*Bitmap, error) {
+	return pointer[Bitmap](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/layers/" + segment(layer) + "/bitmap", query: values("side", query.Side, "kv_head", query.KvHead, "from", query.From, "to", query.To, "bin_tokens", query.BinTokens, "bin_channels", query.BinChannels), safe: true})
+}
+
 // GetStatsQuery: parameters of GetStats; nil leaves one out.
 type GetStatsQuery struct {
 	Per *string
@@ -112,7 +152,7 @@ func (c *Client) CompressCache(ctx context.Context, id string, body LayerRequest
 }
 
 // EvictCache: Remove rows of one head. POST /v1/caches/{id}/evict
-func (c *Client) EvictCache(ctx context.Context, id string, body EvictRequest) (*Cache, error) {
+func (c *Client) EvictCache(ctx context.Context, id string, body any) (*Cache, error) {
 	return pointer[Cache](c, ctx, call{method: "POST", path: "/v1/caches/" + segment(id) + "/evict", body: body})
 }
 
@@ -234,44 +274,4 @@ func (c *Client) DeleteResult(ctx context.Context, id string) error {
 // GetActivity: What goes on, and what was refused of late. GET /v1/activity
 func (c *Client) GetActivity(ctx context.Context) (*Activity, error) {
 	return pointer[Activity](c, ctx, call{method: "GET", path: "/v1/activity", safe: true})
-}
-
-// GetBackends: Kernels, and what keeps them from running. GET /v1/backends
-func (c *Client) GetBackends(ctx context.Context) (*Backends, error) {
-	return pointer[Backends](c, ctx, call{method: "GET", path: "/v1/backends", safe: true})
-}
-
-// PostGc: Free what has expired, now. POST /v1/admin/gc
-func (c *Client) PostGc(ctx context.Context) (*Collected, error) {
-	return pointer[Collected](c, ctx, call{method: "POST", path: "/v1/admin/gc", body: struct{}{}})
-}
-
-// PostDrain: Stop as SIGTERM does: answer what was begun, then end. POST /v1/admin/drain
-func (c *Client) PostDrain(ctx context.Context) (*Draining, error) {
-	return pointer[Draining](c, ctx, call{method: "POST", path: "/v1/admin/drain", body: struct{}{}})
-}
-
-// GetDensity: Share of elements kept, by layer and head. GET /v1/caches/{id}/density
-func (c *Client) GetDensity(ctx context.Context, id string) (*Density, error) {
-	return pointer[Density](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/density", safe: true})
-}
-
-// GetBitmapQuery: parameters of GetBitmap; nil leaves one out.
-type GetBitmapQuery struct {
-	Side        string
-	KvHead      *int64
-	From        *int64
-	To          *int64
-	BinTokens   *int64
-	BinChannels *int64
-}
-
-// GetBitmap: Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row). GET /v1/caches/{id}/layers/{layer}/bitmap
-func (c *Client) GetBitmap(ctx context.Context, id string, layer int64, query GetBitmapQuery) (*Bitmap, error) {
-	return pointer[Bitmap](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/layers/" + segment(layer) + "/bitmap", query: values("side", query.Side, "kv_head", query.KvHead, "from", query.From, "to", query.To, "bin_tokens", query.BinTokens, "bin_channels", query.BinChannels), safe: true})
-}
-
-// ExplainRecipe: What a recipe says, and what it means for one kv head of a geometry. POST /v1/explain
-func (c *Client) ExplainRecipe(ctx context.Context, body ExplainRequest) (*Explained, error) {
-	return pointer[Explained](c, ctx, call{method: "POST", path: "/v1/explain", body: body, safe: true})
 }

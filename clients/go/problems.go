@@ -14,12 +14,14 @@ const (
 	ErrForeignOrigin        ProblemType = "foreign-origin"
 	ErrNotFound             ProblemType = "not-found"
 	ErrMethodNotAllowed     ProblemType = "method-not-allowed"
+	ErrNotAcceptable        ProblemType = "not-acceptable"
 	ErrRequestTimeout       ProblemType = "request-timeout"
 	ErrExists               ProblemType = "exists"
 	ErrLengthMismatch       ProblemType = "length-mismatch"
 	ErrBadState             ProblemType = "bad-state"
 	ErrNotExact             ProblemType = "not-exact"
 	ErrCapacity             ProblemType = "capacity"
+	ErrJobState             ProblemType = "job-state"
 	ErrLengthRequired       ProblemType = "length-required"
 	ErrPreconditionFailed   ProblemType = "precondition-failed"
 	ErrBodyTooLarge         ProblemType = "body-too-large"
@@ -33,6 +35,8 @@ const (
 	ErrNonFinite            ProblemType = "non-finite"
 	ErrCorrupt              ProblemType = "corrupt"
 	ErrMismatch             ProblemType = "mismatch"
+	ErrBadTrace             ProblemType = "bad-trace"
+	ErrIdempotencyMismatch  ProblemType = "idempotency-mismatch"
 	ErrPreconditionRequired ProblemType = "precondition-required"
 	ErrHeadTooLarge         ProblemType = "head-too-large"
 	ErrInternal             ProblemType = "internal"
@@ -41,6 +45,8 @@ const (
 	ErrStagingFull          ProblemType = "staging-full"
 	ErrLocked               ProblemType = "locked"
 	ErrDraining             ProblemType = "draining"
+	ErrQueueFull            ProblemType = "queue-full"
+	ErrTooManyStreams       ProblemType = "too-many-streams"
 	ErrHttpVersion          ProblemType = "http-version"
 	ErrQuotaExceeded        ProblemType = "quota-exceeded"
 	ErrLimitReached         ProblemType = "limit-reached"
@@ -58,12 +64,14 @@ var ProblemTypes = []ProblemType{
 	ErrForeignOrigin,
 	ErrNotFound,
 	ErrMethodNotAllowed,
+	ErrNotAcceptable,
 	ErrRequestTimeout,
 	ErrExists,
 	ErrLengthMismatch,
 	ErrBadState,
 	ErrNotExact,
 	ErrCapacity,
+	ErrJobState,
 	ErrLengthRequired,
 	ErrPreconditionFailed,
 	ErrBodyTooLarge,
@@ -77,6 +85,8 @@ var ProblemTypes = []ProblemType{
 	ErrNonFinite,
 	ErrCorrupt,
 	ErrMismatch,
+	ErrBadTrace,
+	ErrIdempotencyMismatch,
 	ErrPreconditionRequired,
 	ErrHeadTooLarge,
 	ErrInternal,
@@ -85,6 +95,8 @@ var ProblemTypes = []ProblemType{
 	ErrStagingFull,
 	ErrLocked,
 	ErrDraining,
+	ErrQueueFull,
+	ErrTooManyStreams,
 	ErrHttpVersion,
 	ErrQuotaExceeded,
 	ErrLimitReached,

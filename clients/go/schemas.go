@@ -22,14 +22,16 @@ type Version struct {
 	Build        string             `json:"build"`
 	Transport    string             `json:"transport"`
 	Snapshots    bool               `json:"snapshots"`
+	History      bool               `json:"history"`
+	Evict        string             `json:"evict"`
 	Threads      int64              `json:"threads"`
 	AttendKernel string             `json:"attend_kernel"`
-	Kernels      []VersionKernel    `json:"kernels"`
+	Kernels      []Kernel           `json:"kernels"`
 	Limits       map[string]float64 `json:"limits"`
 }
 
-// VersionKernel: a schema of /openapi.json.
-type VersionKernel struct {
+// Kernel: a schema of /openapi.json.
+type Kernel struct {
 	Op        string  `json:"op"`
 	Backend   string  `json:"backend"`
 	Name      string  `json:"name"`
@@ -37,23 +39,30 @@ type VersionKernel struct {
 	Reason    *string `json:"reason,omitempty"`
 }
 
-// PlanRequest: layers x kv_heads x recipes x (lengths + 64) is at most 33554432.
-type PlanRequest struct {
-	Geometry  Geometry `json:"geometry"`
-	MaxTokens *int64   `json:"max_tokens,omitempty"`
-	Recipes   []any    `json:"recipes"`
-	Lengths   []int64  `json:"lengths"`
+// Backends: a schema of /openapi.json.
+type Backends struct {
+	AttendKernel string   `json:"attend_kernel"`
+	Kernels      []Kernel `json:"kernels"`
 }
 
-// Geometry: a schema of /openapi.json.
-type Geometry struct {
-	Layers   int64   `json:"layers"`
-	KvHeads  int64   `json:"kv_heads"`
-	QHeads   *int64  `json:"q_heads,omitempty"`
-	HeadDim  *int64  `json:"head_dim,omitempty"`
-	HeadDimK *int64  `json:"head_dim_k,omitempty"`
-	HeadDimV *int64  `json:"head_dim_v,omitempty"`
-	Dtype    *string `json:"dtype,omitempty"`
+// Collected: a schema of /openapi.json.
+type Collected struct {
+	Freed           []string `json:"freed"`
+	MemoryUsedBytes int64    `json:"memory_used_bytes"`
+}
+
+// Draining: a schema of /openapi.json.
+type Draining struct {
+	Draining bool `json:"draining"`
+}
+
+// PlanRequest: layers x kv_heads x recipes x (lengths + 64) is at most 33554432.
+type PlanRequest struct {
+	Geometry  any     `json:"geometry"`
+	MaxTokens *int64  `json:"max_tokens,omitempty"`
+	Auto      *bool   `json:"auto,omitempty"`
+	Recipes   []any   `json:"recipes"`
+	Lengths   []int64 `json:"lengths"`
 }
 
 // Plans: a schema of /openapi.json.
@@ -100,6 +109,52 @@ type Bytes struct {
 	Exact     bool  `json:"exact"`
 }
 
+// ExplainRequest: a schema of /openapi.json.
+type ExplainRequest struct {
+	Recipe   any    `json:"recipe"`
+	Geometry any    `json:"geometry,omitempty"`
+	Layer    *int64 `json:"layer,omitempty"`
+	KvHead   *int64 `json:"kv_head,omitempty"`
+}
+
+// Explained: a schema of /openapi.json.
+type Explained struct {
+	Name      string         `json:"name"`
+	Digest    string         `json:"digest"`
+	Canonical string         `json:"canonical"`
+	Head      *ExplainedHead `json:"head,omitempty"`
+}
+
+// ExplainedHead: With geometry: one kv head of one layer.
+type ExplainedHead struct {
+	Layer  int64               `json:"layer"`
+	KvHead int64               `json:"kv_head"`
+	Window ExplainedHeadWindow `json:"window"`
+	K      Side                `json:"k"`
+	V      Side                `json:"v"`
+}
+
+// ExplainedHeadWindow: a schema of /openapi.json.
+type ExplainedHeadWindow struct {
+	Recent int64 `json:"recent"`
+	Sink   int64 `json:"sink"`
+	Step   int64 `json:"step"`
+	Budget int64 `json:"budget"`
+}
+
+// Side: a schema of /openapi.json.
+type Side struct {
+	HeadDim   int64  `json:"head_dim"`
+	Keep      int64  `json:"keep"`
+	Bits      int64  `json:"bits"`
+	Encoding  string `json:"encoding"`
+	Method    string `json:"method"`
+	Group     int64  `json:"group"`
+	Centred   bool   `json:"centred"`
+	RowBytes  int64  `json:"row_bytes"`
+	PageBytes int64  `json:"page_bytes"`
+}
+
 // Recipes: a schema of /openapi.json.
 type Recipes struct {
 	Recipes []RecipesRecipe `json:"recipes"`
@@ -129,17 +184,21 @@ type Caches struct {
 
 // Cache: a schema of /openapi.json.
 type Cache struct {
-	ID            string      `json:"id"`
-	Geometry      GeometryOut `json:"geometry"`
-	Recipe        CacheRecipe `json:"recipe"`
-	MaxTokens     int64       `json:"max_tokens"`
-	ReserveTokens int64       `json:"reserve_tokens"`
-	Auto          bool        `json:"auto"`
-	Created       string      `json:"created"`
-	Revision      int64       `json:"revision"`
-	Lengths       []int64     `json:"lengths"`
-	Bytes         int64       `json:"bytes"`
-	DenseBytes    int64       `json:"dense_bytes"`
+	ID            string            `json:"id"`
+	Geometry      GeometryOut       `json:"geometry"`
+	Recipe        CacheRecipe       `json:"recipe"`
+	MaxTokens     int64             `json:"max_tokens"`
+	ReserveTokens int64             `json:"reserve_tokens"`
+	Auto          bool              `json:"auto"`
+	Created       string            `json:"created"`
+	Revision      int64             `json:"revision"`
+	Lengths       []int64           `json:"lengths"`
+	Bytes         int64             `json:"bytes"`
+	DenseBytes    int64             `json:"dense_bytes"`
+	TtlSeconds    *float64          `json:"ttl_seconds"`
+	Expires       *string           `json:"expires"`
+	Labels        map[string]string `json:"labels"`
+	Pinned        bool              `json:"pinned"`
 }
 
 // CacheRecipe: a schema of /openapi.json.
@@ -150,11 +209,14 @@ type CacheRecipe struct {
 
 // CacheRequest: a schema of /openapi.json.
 type CacheRequest struct {
-	Geometry      Geometry `json:"geometry"`
-	Recipe        any      `json:"recipe"`
-	MaxTokens     int64    `json:"max_tokens"`
-	ReserveTokens *int64   `json:"reserve_tokens,omitempty"`
-	Auto          *bool    `json:"auto,omitempty"`
+	Geometry      any               `json:"geometry"`
+	Recipe        any               `json:"recipe"`
+	MaxTokens     int64             `json:"max_tokens"`
+	ReserveTokens *int64            `json:"reserve_tokens,omitempty"`
+	Auto          *bool             `json:"auto,omitempty"`
+	TtlSeconds    Nullable[float64] `json:"ttl_seconds,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
+	Pinned        *bool             `json:"pinned,omitempty"`
 }
 
 // Keeping: a schema of /openapi.json.
@@ -162,6 +224,59 @@ type Keeping struct {
 	TtlSeconds Nullable[float64]            `json:"ttl_seconds,omitempty"`
 	Labels     Nullable[map[string]*string] `json:"labels,omitempty"`
 	Pinned     *bool                        `json:"pinned,omitempty"`
+}
+
+// Density: a schema of /openapi.json.
+type Density struct {
+	Cache  string         `json:"cache"`
+	Layers []DensityLayer `json:"layers"`
+}
+
+// DensityLayer: a schema of /openapi.json.
+type DensityLayer struct {
+	Layer int64              `json:"layer"`
+	Heads []DensityLayerHead `json:"heads"`
+}
+
+// DensityLayerHead: a schema of /openapi.json.
+type DensityLayerHead struct {
+	KvHead int64   `json:"kv_head"`
+	K      float64 `json:"k"`
+	V      float64 `json:"v"`
+	Rows   int64   `json:"rows"`
+}
+
+// Bitmap: a schema of /openapi.json.
+type Bitmap struct {
+	Cache       string    `json:"cache"`
+	Layer       int64     `json:"layer"`
+	Side        string    `json:"side"`
+	KvHead      int64     `json:"kv_head"`
+	From        int64     `json:"from"`
+	To          int64     `json:"to"`
+	HeadDim     int64     `json:"head_dim"`
+	BinTokens   int64     `json:"bin_tokens"`
+	BinChannels int64     `json:"bin_channels"`
+	Rows        int64     `json:"rows"`
+	Columns     int64     `json:"columns"`
+	Density     []float64 `json:"density"`
+	WindowFrom  int64     `json:"window_from"`
+	Sink        int64     `json:"sink"`
+	PageRows    int64     `json:"page_rows"`
+	Positions   []int64   `json:"positions"`
+}
+
+// AppendedAll: a schema of /openapi.json.
+type AppendedAll struct {
+	Cache    string  `json:"cache"`
+	Revision int64   `json:"revision"`
+	Lengths  []int64 `json:"lengths"`
+	Replayed bool    `json:"replayed"`
+}
+
+// AppendedBatch: a schema of /openapi.json.
+type AppendedBatch struct {
+	Caches []AppendedAll `json:"caches"`
 }
 
 // Stats: a schema of /openapi.json.
@@ -229,16 +344,6 @@ type PruneRequest struct {
 	Keep      *int64   `json:"keep,omitempty"`
 	Of        *int64   `json:"of,omitempty"`
 	Threshold *float64 `json:"threshold,omitempty"`
-}
-
-// EvictRequest: a schema of /openapi.json.
-type EvictRequest struct {
-	Layer     int64     `json:"layer"`
-	KvHead    int64     `json:"kv_head"`
-	Positions []int64   `json:"positions,omitempty"`
-	Keep      *bool     `json:"keep,omitempty"`
-	Scores    []float64 `json:"scores,omitempty"`
-	Budget    *int64    `json:"budget,omitempty"`
 }
 
 // TruncateRequest: a schema of /openapi.json.
@@ -324,9 +429,9 @@ type JobRequest struct {
 
 // Synthetic: Generated data: sizes and times of a shape, errors only as an order of magnitude.
 type Synthetic struct {
-	Geometry Geometry `json:"geometry"`
-	Tokens   int64    `json:"tokens"`
-	Seed     *int64   `json:"seed,omitempty"`
+	Geometry any    `json:"geometry"`
+	Tokens   int64  `json:"tokens"`
+	Seed     *int64 `json:"seed,omitempty"`
 }
 
 // Job: a schema of /openapi.json.
@@ -422,129 +527,4 @@ type ActivityRecentError struct {
 	Route   string `json:"route"`
 	Status  int64  `json:"status"`
 	Problem string `json:"problem"`
-}
-
-// Backends: a schema of /openapi.json.
-type Backends struct {
-	AttendKernel string   `json:"attend_kernel"`
-	Kernels      []Kernel `json:"kernels"`
-}
-
-// Kernel: a schema of /openapi.json.
-type Kernel struct {
-	Op        string  `json:"op"`
-	Backend   string  `json:"backend"`
-	Name      string  `json:"name"`
-	Available bool    `json:"available"`
-	Reason    *string `json:"reason,omitempty"`
-}
-
-// Collected: a schema of /openapi.json.
-type Collected struct {
-	Freed           []string `json:"freed"`
-	MemoryUsedBytes int64    `json:"memory_used_bytes"`
-}
-
-// Draining: a schema of /openapi.json.
-type Draining struct {
-	Draining bool `json:"draining"`
-}
-
-// Density: a schema of /openapi.json.
-type Density struct {
-	Cache  string         `json:"cache"`
-	Layers []DensityLayer `json:"layers"`
-}
-
-// DensityLayer: a schema of /openapi.json.
-type DensityLayer struct {
-	Layer int64              `json:"layer"`
-	Heads []DensityLayerHead `json:"heads"`
-}
-
-// DensityLayerHead: a schema of /openapi.json.
-type DensityLayerHead struct {
-	KvHead int64   `json:"kv_head"`
-	K      float64 `json:"k"`
-	V      float64 `json:"v"`
-	Rows   int64   `json:"rows"`
-}
-
-// Bitmap: a schema of /openapi.json.
-type Bitmap struct {
-	Cache       string    `json:"cache"`
-	Layer       int64     `json:"layer"`
-	Side        string    `json:"side"`
-	KvHead      int64     `json:"kv_head"`
-	From        int64     `json:"from"`
-	To          int64     `json:"to"`
-	HeadDim     int64     `json:"head_dim"`
-	BinTokens   int64     `json:"bin_tokens"`
-	BinChannels int64     `json:"bin_channels"`
-	Rows        int64     `json:"rows"`
-	Columns     int64     `json:"columns"`
-	Density     []float64 `json:"density"`
-	WindowFrom  int64     `json:"window_from"`
-	Sink        int64     `json:"sink"`
-	PageRows    int64     `json:"page_rows"`
-	Positions   []int64   `json:"positions"`
-}
-
-// AppendedAll: a schema of /openapi.json.
-type AppendedAll struct {
-	Cache    string  `json:"cache"`
-	Revision int64   `json:"revision"`
-	Lengths  []int64 `json:"lengths"`
-	Replayed bool    `json:"replayed"`
-}
-
-// AppendedBatch: a schema of /openapi.json.
-type AppendedBatch struct {
-	Caches []AppendedAll `json:"caches"`
-}
-
-// ExplainRequest: a schema of /openapi.json.
-type ExplainRequest struct {
-	Recipe   any       `json:"recipe"`
-	Geometry *Geometry `json:"geometry,omitempty"`
-	Layer    *int64    `json:"layer,omitempty"`
-	KvHead   *int64    `json:"kv_head,omitempty"`
-}
-
-// Explained: a schema of /openapi.json.
-type Explained struct {
-	Name      string         `json:"name"`
-	Digest    string         `json:"digest"`
-	Canonical string         `json:"canonical"`
-	Head      *ExplainedHead `json:"head,omitempty"`
-}
-
-// ExplainedHead: With geometry: one kv head of one layer.
-type ExplainedHead struct {
-	Layer  int64               `json:"layer"`
-	KvHead int64               `json:"kv_head"`
-	Window ExplainedHeadWindow `json:"window"`
-	K      Side                `json:"k"`
-	V      Side                `json:"v"`
-}
-
-// ExplainedHeadWindow: a schema of /openapi.json.
-type ExplainedHeadWindow struct {
-	Recent int64 `json:"recent"`
-	Sink   int64 `json:"sink"`
-	Step   int64 `json:"step"`
-	Budget int64 `json:"budget"`
-}
-
-// Side: a schema of /openapi.json.
-type Side struct {
-	HeadDim   int64  `json:"head_dim"`
-	Keep      int64  `json:"keep"`
-	Bits      int64  `json:"bits"`
-	Encoding  string `json:"encoding"`
-	Method    string `json:"method"`
-	Group     int64  `json:"group"`
-	Centred   bool   `json:"centred"`
-	RowBytes  int64  `json:"row_bytes"`
-	PageBytes int64  `json:"page_bytes"`
 }

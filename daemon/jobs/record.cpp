@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 #include <random>
 
@@ -69,26 +68,6 @@ std::optional<std::uint64_t> number_of(std::string_view id, std::string_view kin
         return std::nullopt;
     }
     return number;
-}
-
-std::string rfc3339(std::time_t time) {
-    std::tm parts{};
-    gmtime_r(&time, &parts);
-    std::array<char, 32> text{};
-    std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text.data();
-}
-
-std::string now_text() {
-    const auto now = std::chrono::system_clock::now();
-    const std::time_t second = std::chrono::system_clock::to_time_t(now);
-    const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(
-        now - std::chrono::system_clock::from_time_t(second));
-    std::string text = rfc3339(second);
-    std::array<char, 8> fraction{};
-    std::snprintf(fraction.data(), fraction.size(), ".%03d",
-                  std::clamp(static_cast<int>(rest.count()), 0, 999));
-    return text.insert(text.size() - 1, fraction.data());
 }
 
 std::string nonce_text() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "problem.hpp"
+#include "times.hpp"
 
 namespace mustafar::daemon {
 
@@ -61,8 +62,6 @@ Json write_result(const ResultRecord& result);
 // "job-17-3f9a" -> 17; nullopt for what is no such id.
 std::optional<std::uint64_t> number_of(std::string_view id, std::string_view kind);
 
-std::string rfc3339(std::time_t time);
-std::string now_text();   // RFC 3339, UTC, milliseconds
 std::string nonce_text(); // 4 hex digits: ids of another history are not met again
 
 } // namespace mustafar::daemon

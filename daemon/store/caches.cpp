@@ -23,16 +23,6 @@ Problem in_use() {
 
 } // namespace
 
-std::string rfc3339(std::time_t time) {
-    std::tm parts{};
-    gmtime_r(&time, &parts);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text;
-}
-
-std::string now_rfc3339() { return rfc3339(std::time(nullptr)); }
-
 bool CacheShape::same(const CacheShape& other) const {
     const mustafar_geometry& a = geometry;
     const mustafar_geometry& b = other.geometry;

@@ -16,6 +16,7 @@
 #include "http/message.hpp"
 #include "library.hpp"
 #include "store/lock.hpp"
+#include "times.hpp"
 
 namespace mustafar::daemon {
 
@@ -149,8 +150,5 @@ class Caches {
     mutable std::shared_mutex mutex_;
     std::map<std::string, CachePointer> entries_;
 };
-
-std::string rfc3339(std::time_t time);
-std::string now_rfc3339();
 
 } // namespace mustafar::daemon

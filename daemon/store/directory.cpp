@@ -16,7 +16,7 @@
 
 #include "problem.hpp"
 #include "routes.hpp"
-#include "store/caches.hpp"
+#include "times.hpp"
 
 namespace mustafar::daemon {
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from ._schemas import (
     Activity,
@@ -15,7 +15,6 @@ from ._schemas import (
     Collected,
     Density,
     Draining,
-    EvictRequest,
     ExperimentResult,
     ExplainRequest,
     Explained,
@@ -72,10 +71,30 @@ class Operations(Transport):
         answer = self._json("GET", "/openapi.json", safe=True)
         return cast("dict[str, Any]", answer)
 
+    def get_backends(self) -> Backends:
+        """Kernels, and what keeps them from running: GET /v1/backends."""
+        answer = self._json("GET", "/v1/backends", safe=True)
+        return cast("Backends", answer)
+
+    def post_gc(self) -> Collected:
+        """Free what has expired, now: POST /v1/admin/gc."""
+        answer = self._json("POST", "/v1/admin/gc", body={})
+        return cast("Collected", answer)
+
+    def post_drain(self) -> Draining:
+        """Stop as SIGTERM does: answer what was begun, then end: POST /v1/admin/drain."""
+        answer = self._json("POST", "/v1/admin/drain", body={})
+        return cast("Draining", answer)
+
     def post_plans(self, body: PlanRequest) -> Plans:
         """Predict bytes without data: POST /v1/plans."""
         answer = self._json("POST", "/v1/plans", body=body, safe=True)
         return cast("Plans", answer)
+
+    def explain_recipe(self, body: ExplainRequest) -> Explained:
+        """What a recipe says, and what it means for one kv head of a geometry: POST /v1/explain."""
+        answer = self._json("POST", "/v1/explain", body=body, safe=True)
+        return cast("Explained", answer)
 
     def list_recipes(self) -> Recipes:
         """Recipes by name: GET /v1/recipes."""
@@ -124,7 +143,48 @@ class Operations(Transport):
         answer = self._json("PATCH", f"/v1/caches/{segment(id)}", body=body)
         return cast("Cache", answer)
 
-    def get_stats(self, id: str, *, per: str | None = None) -> Stats:
+    def get_density(self, id: str) -> Density:
+        """Share of elements kept, by layer and head: GET /v1/caches/{id}/density."""
+        answer = self._json("GET", f"/v1/caches/{segment(id)}/density", safe=True)
+        return cast("Density", answer)
+
+    def get_bitmap(
+        self,
+        id: str,
+        layer: int,
+        *,
+        side: Literal["k", "v"],
+        kv_head: int | None = None,
+        from_: int | None = None,
+        to: int | None = None,
+        bin_tokens: int | None = None,
+        bin_channels: int | None = None,
+    ) -> Bitmap:
+        """Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): GET /v1/caches/{id}/layers/{layer}/bitmap.
+
+        side: k or v
+        kv_head: 0 unless given
+        from_: First row; 0 unless given
+        to: Row behind the last; all of them unless given
+        bin_tokens: Rows of a cell; chosen unless given
+        bin_channels: Channels of a cell; chosen unless given
+        """
+        answer = self._json(
+            "GET",
+            f"/v1/caches/{segment(id)}/layers/{segment(layer)}/bitmap",
+            query={
+                "side": side,
+                "kv_head": kv_head,
+                "from": from_,
+                "to": to,
+                "bin_tokens": bin_tokens,
+                "bin_channels": bin_channels,
+            },
+            safe=True,
+        )
+        return cast("Bitmap", answer)
+
+    def get_stats(self, id: str, *, per: Literal["cache", "layer", "head"] | None = None) -> Stats:
         """Rows, bytes by part, operations: GET /v1/caches/{id}/stats.
 
         per: cache, layer or head
@@ -147,7 +207,7 @@ class Operations(Transport):
         answer = self._json("POST", f"/v1/caches/{segment(id)}/compress", body=body)
         return cast("Cache", answer)
 
-    def evict_cache(self, id: str, body: EvictRequest) -> Cache:
+    def evict_cache(self, id: str, body: Any) -> Cache:
         """Remove rows of one head: POST /v1/caches/{id}/evict."""
         answer = self._json("POST", f"/v1/caches/{segment(id)}/evict", body=body)
         return cast("Cache", answer)
@@ -259,64 +319,3 @@ class Operations(Transport):
         """What goes on, and what was refused of late: GET /v1/activity."""
         answer = self._json("GET", "/v1/activity", safe=True)
         return cast("Activity", answer)
-
-    def get_backends(self) -> Backends:
-        """Kernels, and what keeps them from running: GET /v1/backends."""
-        answer = self._json("GET", "/v1/backends", safe=True)
-        return cast("Backends", answer)
-
-    def post_gc(self) -> Collected:
-        """Free what has expired, now: POST /v1/admin/gc."""
-        answer = self._json("POST", "/v1/admin/gc", body={})
-        return cast("Collected", answer)
-
-    def post_drain(self) -> Draining:
-        """Stop as SIGTERM does: answer what was begun, then end: POST /v1/admin/drain."""
-        answer = self._json("POST", "/v1/admin/drain", body={})
-        return cast("Draining", answer)
-
-    def get_density(self, id: str) -> Density:
-        """Share of elements kept, by layer and head: GET /v1/caches/{id}/density."""
-        answer = self._json("GET", f"/v1/caches/{segment(id)}/density", safe=True)
-        return cast("Density", answer)
-
-    def get_bitmap(
-        self,
-        id: str,
-        layer: int,
-        *,
-        side: str,
-        kv_head: int | None = None,
-        from_: int | None = None,
-        to: int | None = None,
-        bin_tokens: int | None = None,
-        bin_channels: int | None = None,
-    ) -> Bitmap:
-        """Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): GET /v1/caches/{id}/layers/{layer}/bitmap.
-
-        side: k or v
-        kv_head: 0 unless given
-        from_: First row; 0 unless given
-        to: Row behind the last; all of them unless given
-        bin_tokens: Rows of a cell; chosen unless given
-        bin_channels: Channels of a cell; chosen unless given
-        """
-        answer = self._json(
-            "GET",
-            f"/v1/caches/{segment(id)}/layers/{segment(layer)}/bitmap",
-            query={
-                "side": side,
-                "kv_head": kv_head,
-                "from": from_,
-                "to": to,
-                "bin_tokens": bin_tokens,
-                "bin_channels": bin_channels,
-            },
-            safe=True,
-        )
-        return cast("Bitmap", answer)
-
-    def explain_recipe(self, body: ExplainRequest) -> Explained:
-        """What a recipe says, and what it means for one kv head of a geometry: POST /v1/explain."""
-        answer = self._json("POST", "/v1/explain", body=body, safe=True)
-        return cast("Explained", answer)

@@ -42,6 +42,10 @@ class MethodNotAllowed(ProblemError):
     """urn:mustafar:problem:method-not-allowed"""
 
 
+class NotAcceptable(ProblemError):
+    """urn:mustafar:problem:not-acceptable"""
+
+
 class RequestTimeout(ProblemError):
     """urn:mustafar:problem:request-timeout"""
 
@@ -64,6 +68,10 @@ class NotExact(ProblemError):
 
 class Capacity(ProblemError):
     """urn:mustafar:problem:capacity"""
+
+
+class JobState(ProblemError):
+    """urn:mustafar:problem:job-state"""
 
 
 class LengthRequired(ProblemError):
@@ -118,6 +126,14 @@ class Mismatch(ProblemError):
     """urn:mustafar:problem:mismatch"""
 
 
+class BadTrace(ProblemError):
+    """urn:mustafar:problem:bad-trace"""
+
+
+class IdempotencyMismatch(ProblemError):
+    """urn:mustafar:problem:idempotency-mismatch"""
+
+
 class PreconditionRequired(ProblemError):
     """urn:mustafar:problem:precondition-required"""
 
@@ -150,6 +166,14 @@ class Draining(ProblemError):
     """urn:mustafar:problem:draining"""
 
 
+class QueueFull(ProblemError):
+    """urn:mustafar:problem:queue-full"""
+
+
+class TooManyStreams(ProblemError):
+    """urn:mustafar:problem:too-many-streams"""
+
+
 class HttpVersion(ProblemError):
     """urn:mustafar:problem:http-version"""
 
@@ -176,12 +200,14 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "foreign-origin": ForeignOrigin,
     "not-found": NotFound,
     "method-not-allowed": MethodNotAllowed,
+    "not-acceptable": NotAcceptable,
     "request-timeout": RequestTimeout,
     "exists": Exists,
     "length-mismatch": LengthMismatch,
     "bad-state": BadState,
     "not-exact": NotExact,
     "capacity": Capacity,
+    "job-state": JobState,
     "length-required": LengthRequired,
     "precondition-failed": PreconditionFailed,
     "body-too-large": BodyTooLarge,
@@ -195,6 +221,8 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "non-finite": NonFinite,
     "corrupt": Corrupt,
     "mismatch": Mismatch,
+    "bad-trace": BadTrace,
+    "idempotency-mismatch": IdempotencyMismatch,
     "precondition-required": PreconditionRequired,
     "head-too-large": HeadTooLarge,
     "internal": Internal,
@@ -203,6 +231,8 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "staging-full": StagingFull,
     "locked": Locked,
     "draining": Draining,
+    "queue-full": QueueFull,
+    "too-many-streams": TooManyStreams,
     "http-version": HttpVersion,
     "quota-exceeded": QuotaExceeded,
     "limit-reached": LimitReached,

@@ -22,13 +22,15 @@ class Version(TypedDict):
     build: str
     transport: str
     snapshots: bool
+    history: bool
+    evict: Literal["none", "lru"]
     threads: int
     attend_kernel: str
-    kernels: list[VersionKernel]
+    kernels: list[Kernel]
     limits: dict[str, float]
 
 
-class VersionKernel(TypedDict):
+class Kernel(TypedDict):
     op: str
     backend: str
     name: str
@@ -36,23 +38,28 @@ class VersionKernel(TypedDict):
     reason: NotRequired[str]
 
 
+class Backends(TypedDict):
+    attend_kernel: str
+    kernels: list[Kernel]
+
+
+class Collected(TypedDict):
+    freed: list[str]
+    memory_used_bytes: int
+
+
+class Draining(TypedDict):
+    draining: bool
+
+
 class PlanRequest(TypedDict):
     """layers x kv_heads x recipes x (lengths + 64) is at most 33554432"""
 
-    geometry: Geometry
+    geometry: Any
     max_tokens: NotRequired[int]
+    auto: NotRequired[bool]
     recipes: list[str | dict[str, Any]]
     lengths: list[int]
-
-
-class Geometry(TypedDict):
-    layers: int
-    kv_heads: int
-    q_heads: NotRequired[int]
-    head_dim: NotRequired[int]
-    head_dim_k: NotRequired[int]
-    head_dim_v: NotRequired[int]
-    dtype: NotRequired[Literal["f16", "bf16"]]
 
 
 class Plans(TypedDict):
@@ -94,6 +101,49 @@ class Bytes(TypedDict):
     exact: bool
 
 
+class ExplainRequest(TypedDict):
+    recipe: str | dict[str, Any]
+    geometry: NotRequired[Any]
+    layer: NotRequired[int]
+    kv_head: NotRequired[int]
+
+
+class Explained(TypedDict):
+    name: str
+    digest: str
+    canonical: str
+    head: NotRequired[ExplainedHead]
+
+
+class ExplainedHead(TypedDict):
+    """With geometry: one kv head of one layer"""
+
+    layer: int
+    kv_head: int
+    window: ExplainedHeadWindow
+    k: Side
+    v: Side
+
+
+class ExplainedHeadWindow(TypedDict):
+    recent: int
+    sink: int
+    step: int
+    budget: int
+
+
+class Side(TypedDict):
+    head_dim: int
+    keep: int
+    bits: int
+    encoding: Literal["exact", "ragged", "grouped", "channel"]
+    method: Literal["none", "token_topk", "n_m", "channels", "channel_topk", "threshold", "mask"]
+    group: int
+    centred: bool
+    row_bytes: int
+    page_bytes: int
+
+
 class Recipes(TypedDict):
     recipes: list[RecipesRecipe]
 
@@ -129,6 +179,10 @@ class Cache(TypedDict):
     lengths: list[int]
     bytes: int
     dense_bytes: int
+    ttl_seconds: float | None
+    expires: str | None
+    labels: dict[str, str]
+    pinned: bool
 
 
 class CacheRecipe(TypedDict):
@@ -137,17 +191,71 @@ class CacheRecipe(TypedDict):
 
 
 class CacheRequest(TypedDict):
-    geometry: Geometry
+    geometry: Any
     recipe: str | dict[str, Any]
     max_tokens: int
     reserve_tokens: NotRequired[int]
     auto: NotRequired[bool]
+    ttl_seconds: NotRequired[float | None]
+    labels: NotRequired[dict[str, str]]
+    pinned: NotRequired[bool]
 
 
 class Keeping(TypedDict):
     ttl_seconds: NotRequired[float | None]
     labels: NotRequired[dict[str, str | None] | None]
     pinned: NotRequired[bool]
+
+
+class Density(TypedDict):
+    cache: str
+    layers: list[DensityLayer]
+
+
+class DensityLayer(TypedDict):
+    layer: int
+    heads: list[DensityLayerHead]
+
+
+class DensityLayerHead(TypedDict):
+    kv_head: int
+    k: float
+    v: float
+    rows: int
+
+
+Bitmap = TypedDict(
+    "Bitmap",
+    {
+        "cache": str,
+        "layer": int,
+        "side": Literal["k", "v"],
+        "kv_head": int,
+        "from": int,
+        "to": int,
+        "head_dim": int,
+        "bin_tokens": int,
+        "bin_channels": int,
+        "rows": int,
+        "columns": int,
+        "density": list[float],
+        "window_from": int,
+        "sink": int,
+        "page_rows": int,
+        "positions": list[int],
+    },
+)
+
+
+class AppendedAll(TypedDict):
+    cache: str
+    revision: int
+    lengths: list[int]
+    replayed: bool
+
+
+class AppendedBatch(TypedDict):
+    caches: list[AppendedAll]
 
 
 class Stats(TypedDict):
@@ -209,15 +317,6 @@ class PruneRequest(TypedDict):
     keep: NotRequired[int]
     of: NotRequired[int]
     threshold: NotRequired[float]
-
-
-class EvictRequest(TypedDict):
-    layer: int
-    kv_head: int
-    positions: NotRequired[list[int]]
-    keep: NotRequired[bool]
-    scores: NotRequired[list[float]]
-    budget: NotRequired[int]
 
 
 class TruncateRequest(TypedDict):
@@ -297,7 +396,7 @@ class JobRequest(TypedDict):
 class Synthetic(TypedDict):
     """Generated data: sizes and times of a shape, errors only as an order of magnitude"""
 
-    geometry: Geometry
+    geometry: Any
     tokens: int
     seed: NotRequired[int]
 
@@ -389,119 +488,3 @@ class ActivityRecentError(TypedDict):
     route: str
     status: int
     problem: str
-
-
-class Backends(TypedDict):
-    attend_kernel: str
-    kernels: list[Kernel]
-
-
-class Kernel(TypedDict):
-    op: str
-    backend: str
-    name: str
-    available: bool
-    reason: NotRequired[str]
-
-
-class Collected(TypedDict):
-    freed: list[str]
-    memory_used_bytes: int
-
-
-class Draining(TypedDict):
-    draining: bool
-
-
-class Density(TypedDict):
-    cache: str
-    layers: list[DensityLayer]
-
-
-class DensityLayer(TypedDict):
-    layer: int
-    heads: list[DensityLayerHead]
-
-
-class DensityLayerHead(TypedDict):
-    kv_head: int
-    k: float
-    v: float
-    rows: int
-
-
-Bitmap = TypedDict(
-    "Bitmap",
-    {
-        "cache": str,
-        "layer": int,
-        "side": Literal["k", "v"],
-        "kv_head": int,
-        "from": int,
-        "to": int,
-        "head_dim": int,
-        "bin_tokens": int,
-        "bin_channels": int,
-        "rows": int,
-        "columns": int,
-        "density": list[float],
-        "window_from": int,
-        "sink": int,
-        "page_rows": int,
-        "positions": list[int],
-    },
-)
-
-
-class AppendedAll(TypedDict):
-    cache: str
-    revision: int
-    lengths: list[int]
-    replayed: bool
-
-
-class AppendedBatch(TypedDict):
-    caches: list[AppendedAll]
-
-
-class ExplainRequest(TypedDict):
-    recipe: str | dict[str, Any]
-    geometry: NotRequired[Geometry]
-    layer: NotRequired[int]
-    kv_head: NotRequired[int]
-
-
-class Explained(TypedDict):
-    name: str
-    digest: str
-    canonical: str
-    head: NotRequired[ExplainedHead]
-
-
-class ExplainedHead(TypedDict):
-    """With geometry: one kv head of one layer"""
-
-    layer: int
-    kv_head: int
-    window: ExplainedHeadWindow
-    k: Side
-    v: Side
-
-
-class ExplainedHeadWindow(TypedDict):
-    recent: int
-    sink: int
-    step: int
-    budget: int
-
-
-class Side(TypedDict):
-    head_dim: int
-    keep: int
-    bits: int
-    encoding: Literal["exact", "ragged", "grouped", "channel"]
-    method: Literal["none", "token_topk", "n_m", "channels", "channel_topk", "threshold", "mask"]
-    group: int
-    centred: bool
-    row_bytes: int
-    page_bytes: int

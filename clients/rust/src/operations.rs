@@ -15,6 +15,23 @@ pub struct ListCachesQuery {
     pub after: Option<String>,
 }
 
+/// Parameters of [`Client::get_bitmap`]; `None` leaves one out.
+#[derive(Debug, Clone, Default)]
+pub struct GetBitmapQuery {
+    /// k or v.
+    pub side: String,
+    /// 0 unless given.
+    pub kv_head: Option<i64>,
+    /// First row; 0 unless given.
+    pub from: Option<i64>,
+    /// Row behind the last; all of them unless given.
+    pub to: Option<i64>,
+    /// Rows of a cell; chosen unless given.
+    pub bin_tokens: Option<i64>,
+    /// Channels of a cell; chosen unless given.
+    pub bin_channels: Option<i64>,
+}
+
 /// Parameters of [`Client::get_stats`]; `None` leaves one out.
 #[derive(Debug, Clone, Default)]
 pub struct GetStatsQuery {
@@ -60,23 +77,6 @@ pub struct ListResultsQuery {
     pub after: Option<String>,
 }
 
-/// Parameters of [`Client::get_bitmap`]; `None` leaves one out.
-#[derive(Debug, Clone, Default)]
-pub struct GetBitmapQuery {
-    /// k or v.
-    pub side: String,
-    /// 0 unless given.
-    pub kv_head: Option<i64>,
-    /// First row; 0 unless given.
-    pub from: Option<i64>,
-    /// Row behind the last; all of them unless given.
-    pub to: Option<i64>,
-    /// Rows of a cell; chosen unless given.
-    pub bin_tokens: Option<i64>,
-    /// Channels of a cell; chosen unless given.
-    pub bin_channels: Option<i64>,
-}
-
 impl Client {
     /// The process is alive: `GET /healthz`.
     pub fn get_healthz(&self) -> Result<Status> {
@@ -103,9 +103,29 @@ impl Client {
         self.data(Call::new("GET", "/openapi.json").safe())
     }
 
+    /// Kernels, and what keeps them from running: `GET /v1/backends`.
+    pub fn get_backends(&self) -> Result<Backends> {
+        self.data(Call::new("GET", "/v1/backends").safe())
+    }
+
+    /// Free what has expired, now: `POST /v1/admin/gc`.
+    pub fn post_gc(&self) -> Result<Collected> {
+        self.data(Call::new("POST", "/v1/admin/gc").json(&Json::Object(Vec::new())))
+    }
+
+    /// Stop as SIGTERM does: answer what was begun, then end: `POST /v1/admin/drain`.
+    pub fn post_drain(&self) -> Result<Draining> {
+        self.data(Call::new("POST", "/v1/admin/drain").json(&Json::Object(Vec::new())))
+    }
+
     /// Predict bytes without data: `POST /v1/plans`.
     pub fn post_plans(&self, body: &PlanRequest) -> Result<Plans> {
         self.data(Call::new("POST", "/v1/plans").json(body).safe())
+    }
+
+    /// What a recipe says, and what it means for one kv head of a geometry: `POST /v1/explain`.
+    pub fn explain_recipe(&self, body: &ExplainRequest) -> Result<Explained> {
+        self.data(Call::new("POST", "/v1/explain").json(body).safe())
     }
 
     /// Recipes by name: `GET /v1/recipes`.
@@ -153,6 +173,16 @@ impl Client {
         self.data(Call::new("PATCH", format!("/v1/caches/{}", segment(id))).json(body))
     }
 
+    /// Share of elements kept, by layer and head: `GET /v1/caches/{id}/density`.
+    pub fn get_density(&self, id: &str) -> Result<Density> {
+        self.data(Call::new("GET", format!("/v1/caches/{}/density", segment(id))).safe())
+    }
+
+    /// Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): `GET /v1/caches/{id}/layers/{layer}/bitmap`.
+    pub fn get_bitmap(&self, id: &str, layer: i64, query: &GetBitmapQuery) -> Result<Bitmap> {
+        self.data(Call::new("GET", format!("/v1/caches/{}/layers/{}/bitmap", segment(id), segment(layer))).query("side", &query.side).query("kv_head", &query.kv_head).query("from", &query.from).query("to", &query.to).query("bin_tokens", &query.bin_tokens).query("bin_channels", &query.bin_channels).safe())
+    }
+
     /// Rows, bytes by part, operations: `GET /v1/caches/{id}/stats`.
     pub fn get_stats(&self, id: &str, query: &GetStatsQuery) -> Result<Stats> {
         self.data(Call::new("GET", format!("/v1/caches/{}/stats", segment(id))).query("per", &query.per).safe())
@@ -174,7 +204,7 @@ impl Client {
     }
 
     /// Remove rows of one head: `POST /v1/caches/{id}/evict`.
-    pub fn evict_cache(&self, id: &str, body: &EvictRequest) -> Result<Cache> {
+    pub fn evict_cache(&self, id: &str, body: &Json) -> Result<Cache> {
         self.data(Call::new("POST", format!("/v1/caches/{}/evict", segment(id))).json(body))
     }
 
@@ -271,35 +301,5 @@ impl Client {
     /// What goes on, and what was refused of late: `GET /v1/activity`.
     pub fn get_activity(&self) -> Result<Activity> {
         self.data(Call::new("GET", "/v1/activity").safe())
-    }
-
-    /// Kernels, and what keeps them from running: `GET /v1/backends`.
-    pub fn get_backends(&self) -> Result<Backends> {
-        self.data(Call::new("GET", "/v1/backends").safe())
-    }
-
-    /// Free what has expired, now: `POST /v1/admin/gc`.
-    pub fn post_gc(&self) -> Result<Collected> {
-        self.data(Call::new("POST", "/v1/admin/gc").json(&Json::Object(Vec::new())))
-    }
-
-    /// Stop as SIGTERM does: answer what was begun, then end: `POST /v1/admin/drain`.
-    pub fn post_drain(&self) -> Result<Draining> {
-        self.data(Call::new("POST", "/v1/admin/drain").json(&Json::Object(Vec::new())))
-    }
-
-    /// Share of elements kept, by layer and head: `GET /v1/caches/{id}/density`.
-    pub fn get_density(&self, id: &str) -> Result<Density> {
-        self.data(Call::new("GET", format!("/v1/caches/{}/density", segment(id))).safe())
-    }
-
-    /// Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): `GET /v1/caches/{id}/layers/{layer}/bitmap`.
-    pub fn get_bitmap(&self, id: &str, layer: i64, query: &GetBitmapQuery) -> Result<Bitmap> {
-        self.data(Call::new("GET", format!("/v1/caches/{}/layers/{}/bitmap", segment(id), segment(layer))).query("side", &query.side).query("kv_head", &query.kv_head).query("from", &query.from).query("to", &query.to).query("bin_tokens", &query.bin_tokens).query("bin_channels", &query.bin_channels).safe())
-    }
-
-    /// What a recipe says, and what it means for one kv head of a geometry: `POST /v1/explain`.
-    pub fn explain_recipe(&self, body: &ExplainRequest) -> Result<Explained> {
-        self.data(Call::new("POST", "/v1/explain").json(body).safe())
     }
 }

@@ -25,14 +25,17 @@ data! {
         build : String,
         transport : String,
         snapshots : bool,
+        /// Jobs and results outlive the process.
+        history : bool,
+        evict : String,
         threads : i64,
         attend_kernel : String,
-        kernels : Vec<VersionKernel>,
+        kernels : Vec<Kernel>,
         limits : BTreeMap<String, f64>,
     }
 
     /// A schema of /openapi.json.
-    pub struct VersionKernel {
+    pub struct Kernel {
         op : String,
         backend : String,
         name : String,
@@ -40,23 +43,30 @@ data! {
         reason ? String,
     }
 
-    /// layers x kv_heads x recipes x (lengths + 64) is at most 33554432.
-    pub struct PlanRequest {
-        geometry : Geometry,
-        max_tokens ? i64,
-        recipes : Vec<Json>,
-        lengths : Vec<i64>,
+    /// A schema of /openapi.json.
+    pub struct Backends {
+        attend_kernel : String,
+        kernels : Vec<Kernel>,
     }
 
     /// A schema of /openapi.json.
-    pub struct Geometry {
-        layers : i64,
-        kv_heads : i64,
-        q_heads ? i64,
-        head_dim ? i64,
-        head_dim_k ? i64,
-        head_dim_v ? i64,
-        dtype ? String,
+    pub struct Collected {
+        freed : Vec<String>,
+        memory_used_bytes : i64,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct Draining {
+        draining : bool,
+    }
+
+    /// layers x kv_heads x recipes x (lengths + 64) is at most 33554432.
+    pub struct PlanRequest {
+        geometry : Json,
+        max_tokens ? i64,
+        auto ? bool,
+        recipes : Vec<Json>,
+        lengths : Vec<i64>,
     }
 
     /// A schema of /openapi.json.
@@ -106,6 +116,58 @@ data! {
     }
 
     /// A schema of /openapi.json.
+    pub struct ExplainRequest {
+        recipe : Json,
+        geometry ? Json,
+        /// With geometry; 0 unless given.
+        layer ? i64,
+        /// With geometry; 0 unless given.
+        kv_head ? i64,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct Explained {
+        name : String,
+        digest : String,
+        /// The recipe as JSON with every default: equal recipes have equal text.
+        canonical : String,
+        /// With geometry: one kv head of one layer.
+        head ? ExplainedHead,
+    }
+
+    /// With geometry: one kv head of one layer.
+    pub struct ExplainedHead {
+        layer : i64,
+        kv_head : i64,
+        window : ExplainedHeadWindow,
+        k : Side,
+        v : Side,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct ExplainedHeadWindow {
+        recent : i64,
+        sink : i64,
+        step : i64,
+        /// Tokens the head may hold after eviction; 0: no limit.
+        budget : i64,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct Side {
+        head_dim : i64,
+        /// Elements of a row; 0: the data decide.
+        keep : i64,
+        bits : i64,
+        encoding : String,
+        method : String,
+        group : i64,
+        centred : bool,
+        row_bytes : i64,
+        page_bytes : i64,
+    }
+
+    /// A schema of /openapi.json.
     pub struct Recipes {
         recipes : Vec<RecipesRecipe>,
     }
@@ -147,6 +209,11 @@ data! {
         lengths : Vec<i64>,
         bytes : i64,
         dense_bytes : i64,
+        ttl_seconds : Option<f64>,
+        /// Where nobody uses it until then; not part of the ETag.
+        expires : Option<String>,
+        labels : BTreeMap<String, String>,
+        pinned : bool,
     }
 
     /// A schema of /openapi.json.
@@ -157,11 +224,14 @@ data! {
 
     /// A schema of /openapi.json.
     pub struct CacheRequest {
-        geometry : Geometry,
+        geometry : Json,
         recipe : Json,
         max_tokens : i64,
         reserve_tokens ? i64,
         auto ? bool,
+        ttl_seconds ? Option<f64>,
+        labels ? BTreeMap<String, String>,
+        pinned ? bool,
     }
 
     /// A schema of /openapi.json.
@@ -171,6 +241,65 @@ data! {
         labels ? Option<BTreeMap<String, Option<String>>>,
         /// Freed neither by its TTL nor by --evict=lru.
         pinned ? bool,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct Density {
+        cache : String,
+        layers : Vec<DensityLayer>,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct DensityLayer {
+        layer : i64,
+        heads : Vec<DensityLayerHead>,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct DensityLayerHead {
+        kv_head : i64,
+        k : f64,
+        v : f64,
+        rows : i64,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct Bitmap {
+        cache : String,
+        layer : i64,
+        side : String,
+        kv_head : i64,
+        from : i64,
+        to : i64,
+        head_dim : i64,
+        bin_tokens : i64,
+        bin_channels : i64,
+        rows : i64,
+        columns : i64,
+        /// rows x columns, row by row: the share of elements kept in each cell.
+        density : Vec<f64>,
+        /// First row of the dense window.
+        window_from : i64,
+        /// Dense rows before the packed ones.
+        sink : i64,
+        page_rows : i64,
+        /// Of the first row of each row of cells.
+        positions : Vec<i64>,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct AppendedAll {
+        cache : String,
+        revision : i64,
+        /// Tokens of each layer.
+        lengths : Vec<i64>,
+        /// The same request had been done before.
+        replayed : bool,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct AppendedBatch {
+        caches : Vec<AppendedAll>,
     }
 
     /// A schema of /openapi.json.
@@ -240,16 +369,6 @@ data! {
         keep ? i64,
         of ? i64,
         threshold ? f64,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct EvictRequest {
-        layer : i64,
-        kv_head : i64,
-        positions ? Vec<i64>,
-        keep ? bool,
-        scores ? Vec<f64>,
-        budget ? i64,
     }
 
     /// A schema of /openapi.json.
@@ -339,7 +458,7 @@ data! {
 
     /// Generated data: sizes and times of a shape, errors only as an order of magnitude.
     pub struct Synthetic {
-        geometry : Geometry,
+        geometry : Json,
         tokens : i64,
         seed ? i64,
     }
@@ -444,142 +563,5 @@ data! {
         route : String,
         status : i64,
         problem : String,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct Backends {
-        attend_kernel : String,
-        kernels : Vec<Kernel>,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct Kernel {
-        op : String,
-        backend : String,
-        name : String,
-        available : bool,
-        reason ? String,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct Collected {
-        freed : Vec<String>,
-        memory_used_bytes : i64,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct Draining {
-        draining : bool,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct Density {
-        cache : String,
-        layers : Vec<DensityLayer>,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct DensityLayer {
-        layer : i64,
-        heads : Vec<DensityLayerHead>,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct DensityLayerHead {
-        kv_head : i64,
-        k : f64,
-        v : f64,
-        rows : i64,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct Bitmap {
-        cache : String,
-        layer : i64,
-        side : String,
-        kv_head : i64,
-        from : i64,
-        to : i64,
-        head_dim : i64,
-        bin_tokens : i64,
-        bin_channels : i64,
-        rows : i64,
-        columns : i64,
-        /// rows x columns, row by row: the share of elements kept in each cell.
-        density : Vec<f64>,
-        /// First row of the dense window.
-        window_from : i64,
-        /// Dense rows before the packed ones.
-        sink : i64,
-        page_rows : i64,
-        /// Of the first row of each row of cells.
-        positions : Vec<i64>,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct AppendedAll {
-        cache : String,
-        revision : i64,
-        /// Tokens of each layer.
-        lengths : Vec<i64>,
-        /// The same request had been done before.
-        replayed : bool,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct AppendedBatch {
-        caches : Vec<AppendedAll>,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct ExplainRequest {
-        recipe : Json,
-        geometry ? Geometry,
-        /// With geometry; 0 unless given.
-        layer ? i64,
-        /// With geometry; 0 unless given.
-        kv_head ? i64,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct Explained {
-        name : String,
-        digest : String,
-        /// The recipe as JSON with every default: equal recipes have equal text.
-        canonical : String,
-        /// With geometry: one kv head of one layer.
-        head ? ExplainedHead,
-    }
-
-    /// With geometry: one kv head of one layer.
-    pub struct ExplainedHead {
-        layer : i64,
-        kv_head : i64,
-        window : ExplainedHeadWindow,
-        k : Side,
-        v : Side,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct ExplainedHeadWindow {
-        recent : i64,
-        sink : i64,
-        step : i64,
-        /// Tokens the head may hold after eviction; 0: no limit.
-        budget : i64,
-    }
-
-    /// A schema of /openapi.json.
-    pub struct Side {
-        head_dim : i64,
-        /// Elements of a row; 0: the data decide.
-        keep : i64,
-        bits : i64,
-        encoding : String,
-        method : String,
-        group : i64,
-        centred : bool,
-        row_bytes : i64,
-        page_bytes : i64,
     }
 }

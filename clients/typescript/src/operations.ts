@@ -11,7 +11,6 @@ import type {
   Collected,
   Density,
   Draining,
-  EvictRequest,
   ExperimentResult,
   ExplainRequest,
   Explained,
@@ -45,8 +44,17 @@ export interface ListCachesQuery {
   after?: string; // Continue behind this id
 }
 
+export interface GetBitmapQuery {
+  side: "k" | "v"; // k or v
+  kv_head?: number; // 0 unless given
+  from?: number; // First row; 0 unless given
+  to?: number; // Row behind the last; all of them unless given
+  bin_tokens?: number; // Rows of a cell; chosen unless given
+  bin_channels?: number; // Channels of a cell; chosen unless given
+}
+
 export interface GetStatsQuery {
-  per?: string; // cache, layer or head
+  per?: "cache" | "layer" | "head"; // cache, layer or head
 }
 
 export interface GetSnapshotQuery {
@@ -68,15 +76,6 @@ export interface ListResultsQuery {
   job?: string; // Only those of this job
   limit?: number; // 1 to 256
   after?: string; // Continue behind this id
-}
-
-export interface GetBitmapQuery {
-  side: string; // k or v
-  kv_head?: number; // 0 unless given
-  from?: number; // First row; 0 unless given
-  to?: number; // Row behind the last; all of them unless given
-  bin_tokens?: number; // Rows of a cell; chosen unless given
-  bin_channels?: number; // Channels of a cell; chosen unless given
 }
 
 export abstract class Operations extends Transport {
@@ -104,9 +103,29 @@ export abstract class Operations extends Transport {
     return this.json("GET", "/openapi.json", { safe: true, ...options });
   }
 
+  /** Kernels, and what keeps them from running: GET /v1/backends. */
+  getBackends(options?: CallOptions): Promise<Backends> {
+    return this.json("GET", "/v1/backends", { safe: true, ...options });
+  }
+
+  /** Free what has expired, now: POST /v1/admin/gc. */
+  postGc(options?: CallOptions): Promise<Collected> {
+    return this.json("POST", "/v1/admin/gc", { body: {}, ...options });
+  }
+
+  /** Stop as SIGTERM does: answer what was begun, then end: POST /v1/admin/drain. */
+  postDrain(options?: CallOptions): Promise<Draining> {
+    return this.json("POST", "/v1/admin/drain", { body: {}, ...options });
+  }
+
   /** Predict bytes without data: POST /v1/plans. */
   postPlans(body: PlanRequest, options?: CallOptions): Promise<Plans> {
     return this.json("POST", "/v1/plans", { body, safe: true, ...options });
+  }
+
+  /** What a recipe says, and what it means for one kv head of a geometry: POST /v1/explain. */
+  explainRecipe(body: ExplainRequest, options?: CallOptions): Promise<Explained> {
+    return this.json("POST", "/v1/explain", { body, safe: true, ...options });
   }
 
   /** Recipes by name: GET /v1/recipes. */
@@ -154,6 +173,16 @@ export abstract class Operations extends Transport {
     return this.json("PATCH", `/v1/caches/${segment(id)}`, { body, ...options });
   }
 
+  /** Share of elements kept, by layer and head: GET /v1/caches/{id}/density. */
+  getDensity(id: string, options?: CallOptions): Promise<Density> {
+    return this.json("GET", `/v1/caches/${segment(id)}/density`, { safe: true, ...options });
+  }
+
+  /** Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): GET /v1/caches/{id}/layers/{layer}/bitmap. */
+  getBitmap(id: string, layer: number, query: GetBitmapQuery, options?: CallOptions): Promise<Bitmap> {
+    return this.json("GET", `/v1/caches/${segment(id)}/layers/${segment(layer)}/bitmap`, { query: { ...query }, safe: true, ...options });
+  }
+
   /** Rows, bytes by part, operations: GET /v1/caches/{id}/stats. */
   getStats(id: string, query: GetStatsQuery = {}, options?: CallOptions): Promise<Stats> {
     return this.json("GET", `/v1/caches/${segment(id)}/stats`, { query: { ...query }, safe: true, ...options });
@@ -175,7 +204,7 @@ export abstract class Operations extends Transport {
   }
 
   /** Remove rows of one head: POST /v1/caches/{id}/evict. */
-  evictCache(id: string, body: EvictRequest, options?: CallOptions): Promise<Cache> {
+  evictCache(id: string, body: unknown, options?: CallOptions): Promise<Cache> {
     return this.json("POST", `/v1/caches/${segment(id)}/evict`, { body, ...options });
   }
 
@@ -272,35 +301,5 @@ export abstract class Operations extends Transport {
   /** What goes on, and what was refused of late: GET /v1/activity. */
   getActivity(options?: CallOptions): Promise<Activity> {
     return this.json("GET", "/v1/activity", { safe: true, ...options });
-  }
-
-  /** Kernels, and what keeps them from running: GET /v1/backends. */
-  getBackends(options?: CallOptions): Promise<Backends> {
-    return this.json("GET", "/v1/backends", { safe: true, ...options });
-  }
-
-  /** Free what has expired, now: POST /v1/admin/gc. */
-  postGc(options?: CallOptions): Promise<Collected> {
-    return this.json("POST", "/v1/admin/gc", { body: {}, ...options });
-  }
-
-  /** Stop as SIGTERM does: answer what was begun, then end: POST /v1/admin/drain. */
-  postDrain(options?: CallOptions): Promise<Draining> {
-    return this.json("POST", "/v1/admin/drain", { body: {}, ...options });
-  }
-
-  /** Share of elements kept, by layer and head: GET /v1/caches/{id}/density. */
-  getDensity(id: string, options?: CallOptions): Promise<Density> {
-    return this.json("GET", `/v1/caches/${segment(id)}/density`, { safe: true, ...options });
-  }
-
-  /** Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): GET /v1/caches/{id}/layers/{layer}/bitmap. */
-  getBitmap(id: string, layer: number, query: GetBitmapQuery, options?: CallOptions): Promise<Bitmap> {
-    return this.json("GET", `/v1/caches/${segment(id)}/layers/${segment(layer)}/bitmap`, { query: { ...query }, safe: true, ...options });
-  }
-
-  /** What a recipe says, and what it means for one kv head of a geometry: POST /v1/explain. */
-  explainRecipe(body: ExplainRequest, options?: CallOptions): Promise<Explained> {
-    return this.json("POST", "/v1/explain", { body, safe: true, ...options });
   }
 }

@@ -21,6 +21,8 @@ export class NotFound extends ProblemError {}
 
 export class MethodNotAllowed extends ProblemError {}
 
+export class NotAcceptable extends ProblemError {}
+
 export class RequestTimeout extends ProblemError {}
 
 export class Exists extends ProblemError {}
@@ -32,6 +34,8 @@ export class BadState extends ProblemError {}
 export class NotExact extends ProblemError {}
 
 export class Capacity extends ProblemError {}
+
+export class JobState extends ProblemError {}
 
 export class LengthRequired extends ProblemError {}
 
@@ -59,6 +63,10 @@ export class Corrupt extends ProblemError {}
 
 export class Mismatch extends ProblemError {}
 
+export class BadTrace extends ProblemError {}
+
+export class IdempotencyMismatch extends ProblemError {}
+
 export class PreconditionRequired extends ProblemError {}
 
 export class HeadTooLarge extends ProblemError {}
@@ -74,6 +82,10 @@ export class StagingFull extends ProblemError {}
 export class Locked extends ProblemError {}
 
 export class Draining extends ProblemError {}
+
+export class QueueFull extends ProblemError {}
+
+export class TooManyStreams extends ProblemError {}
 
 export class HttpVersion extends ProblemError {}
 
@@ -93,12 +105,14 @@ export const problems: Record<string, typeof ProblemError> = {
   "foreign-origin": ForeignOrigin,
   "not-found": NotFound,
   "method-not-allowed": MethodNotAllowed,
+  "not-acceptable": NotAcceptable,
   "request-timeout": RequestTimeout,
   "exists": Exists,
   "length-mismatch": LengthMismatch,
   "bad-state": BadState,
   "not-exact": NotExact,
   "capacity": Capacity,
+  "job-state": JobState,
   "length-required": LengthRequired,
   "precondition-failed": PreconditionFailed,
   "body-too-large": BodyTooLarge,
@@ -112,6 +126,8 @@ export const problems: Record<string, typeof ProblemError> = {
   "non-finite": NonFinite,
   "corrupt": Corrupt,
   "mismatch": Mismatch,
+  "bad-trace": BadTrace,
+  "idempotency-mismatch": IdempotencyMismatch,
   "precondition-required": PreconditionRequired,
   "head-too-large": HeadTooLarge,
   "internal": Internal,
@@ -120,6 +136,8 @@ export const problems: Record<string, typeof ProblemError> = {
   "staging-full": StagingFull,
   "locked": Locked,
   "draining": Draining,
+  "queue-full": QueueFull,
+  "too-many-streams": TooManyStreams,
   "http-version": HttpVersion,
   "quota-exceeded": QuotaExceeded,
   "limit-reached": LimitReached,

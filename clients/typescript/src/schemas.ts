@@ -17,13 +17,15 @@ export interface Version {
   build: string;
   transport: string;
   snapshots: boolean;
+  history: boolean; // Jobs and results outlive the process
+  evict: "none" | "lru";
   threads: number;
   attend_kernel: string;
-  kernels: Array<VersionKernel>;
+  kernels: Array<Kernel>;
   limits: Record<string, number>;
 }
 
-export interface VersionKernel {
+export interface Kernel {
   op: string;
   backend: string;
   name: string;
@@ -31,22 +33,27 @@ export interface VersionKernel {
   reason?: string;
 }
 
-/** layers x kv_heads x recipes x (lengths + 64) is at most 33554432 */
-export interface PlanRequest {
-  geometry: Geometry;
-  max_tokens?: number;
-  recipes: Array<string | Record<string, unknown>>;
-  lengths: Array<number>;
+export interface Backends {
+  attend_kernel: string;
+  kernels: Array<Kernel>;
 }
 
-export interface Geometry {
-  layers: number;
-  kv_heads: number;
-  q_heads?: number;
-  head_dim?: number;
-  head_dim_k?: number;
-  head_dim_v?: number;
-  dtype?: "f16" | "bf16";
+export interface Collected {
+  freed: Array<string>;
+  memory_used_bytes: number;
+}
+
+export interface Draining {
+  draining: boolean;
+}
+
+/** layers x kv_heads x recipes x (lengths + 64) is at most 33554432 */
+export interface PlanRequest {
+  geometry: unknown;
+  max_tokens?: number;
+  auto?: boolean;
+  recipes: Array<string | Record<string, unknown>>;
+  lengths: Array<number>;
 }
 
 export interface Plans {
@@ -88,6 +95,48 @@ export interface Bytes {
   exact: boolean;
 }
 
+export interface ExplainRequest {
+  recipe: string | Record<string, unknown>;
+  geometry?: unknown;
+  layer?: number; // With geometry; 0 unless given
+  kv_head?: number; // With geometry; 0 unless given
+}
+
+export interface Explained {
+  name: string;
+  digest: string;
+  canonical: string; // The recipe as JSON with every default: equal recipes have equal text
+  head?: ExplainedHead; // With geometry: one kv head of one layer
+}
+
+/** With geometry: one kv head of one layer */
+export interface ExplainedHead {
+  layer: number;
+  kv_head: number;
+  window: ExplainedHeadWindow;
+  k: Side;
+  v: Side;
+}
+
+export interface ExplainedHeadWindow {
+  recent: number;
+  sink: number;
+  step: number;
+  budget: number; // Tokens the head may hold after eviction; 0: no limit
+}
+
+export interface Side {
+  head_dim: number;
+  keep: number; // Elements of a row; 0: the data decide
+  bits: number;
+  encoding: "exact" | "ragged" | "grouped" | "channel";
+  method: "none" | "token_topk" | "n_m" | "channels" | "channel_topk" | "threshold" | "mask";
+  group: number;
+  centred: boolean;
+  row_bytes: number;
+  page_bytes: number;
+}
+
 export interface Recipes {
   recipes: Array<RecipesRecipe>;
 }
@@ -123,6 +172,10 @@ export interface Cache {
   lengths: Array<number>; // Tokens of each layer, tentative ones included
   bytes: number;
   dense_bytes: number;
+  ttl_seconds: number | null;
+  expires: string | null; // Where nobody uses it until then; not part of the ETag
+  labels: Record<string, string>;
+  pinned: boolean;
 }
 
 export interface CacheRecipe {
@@ -131,17 +184,67 @@ export interface CacheRecipe {
 }
 
 export interface CacheRequest {
-  geometry: Geometry;
+  geometry: unknown;
   recipe: string | Record<string, unknown>;
   max_tokens: number;
   reserve_tokens?: number;
   auto?: boolean;
+  ttl_seconds?: number | null;
+  labels?: Record<string, string>;
+  pinned?: boolean;
 }
 
 export interface Keeping {
   ttl_seconds?: number | null;
   labels?: Record<string, string | null> | null; // Merged (RFC 7396): null removes a label, or all of them
   pinned?: boolean; // Freed neither by its TTL nor by --evict=lru
+}
+
+export interface Density {
+  cache: string;
+  layers: Array<DensityLayer>;
+}
+
+export interface DensityLayer {
+  layer: number;
+  heads: Array<DensityLayerHead>;
+}
+
+export interface DensityLayerHead {
+  kv_head: number;
+  k: number;
+  v: number;
+  rows: number;
+}
+
+export interface Bitmap {
+  cache: string;
+  layer: number;
+  side: "k" | "v";
+  kv_head: number;
+  from: number;
+  to: number;
+  head_dim: number;
+  bin_tokens: number;
+  bin_channels: number;
+  rows: number;
+  columns: number;
+  density: Array<number>; // rows x columns, row by row: the share of elements kept in each cell
+  window_from: number; // First row of the dense window
+  sink: number; // Dense rows before the packed ones
+  page_rows: number;
+  positions: Array<number>; // Of the first row of each row of cells
+}
+
+export interface AppendedAll {
+  cache: string;
+  revision: number;
+  lengths: Array<number>; // Tokens of each layer
+  replayed: boolean; // The same request had been done before
+}
+
+export interface AppendedBatch {
+  caches: Array<AppendedAll>;
 }
 
 export interface Stats {
@@ -203,15 +306,6 @@ export interface PruneRequest {
   keep?: number;
   of?: number;
   threshold?: number;
-}
-
-export interface EvictRequest {
-  layer: number;
-  kv_head: number;
-  positions?: Array<number>;
-  keep?: boolean;
-  scores?: Array<number>;
-  budget?: number;
 }
 
 export interface TruncateRequest {
@@ -289,7 +383,7 @@ export interface JobRequest {
 
 /** Generated data: sizes and times of a shape, errors only as an order of magnitude */
 export interface Synthetic {
-  geometry: Geometry;
+  geometry: unknown;
   tokens: number;
   seed?: number;
 }
@@ -380,115 +474,4 @@ export interface ActivityRecentError {
   route: string;
   status: number;
   problem: string;
-}
-
-export interface Backends {
-  attend_kernel: string;
-  kernels: Array<Kernel>;
-}
-
-export interface Kernel {
-  op: string;
-  backend: string;
-  name: string;
-  available: boolean;
-  reason?: string;
-}
-
-export interface Collected {
-  freed: Array<string>;
-  memory_used_bytes: number;
-}
-
-export interface Draining {
-  draining: boolean;
-}
-
-export interface Density {
-  cache: string;
-  layers: Array<DensityLayer>;
-}
-
-export interface DensityLayer {
-  layer: number;
-  heads: Array<DensityLayerHead>;
-}
-
-export interface DensityLayerHead {
-  kv_head: number;
-  k: number;
-  v: number;
-  rows: number;
-}
-
-export interface Bitmap {
-  cache: string;
-  layer: number;
-  side: "k" | "v";
-  kv_head: number;
-  from: number;
-  to: number;
-  head_dim: number;
-  bin_tokens: number;
-  bin_channels: number;
-  rows: number;
-  columns: number;
-  density: Array<number>; // rows x columns, row by row: the share of elements kept in each cell
-  window_from: number; // First row of the dense window
-  sink: number; // Dense rows before the packed ones
-  page_rows: number;
-  positions: Array<number>; // Of the first row of each row of cells
-}
-
-export interface AppendedAll {
-  cache: string;
-  revision: number;
-  lengths: Array<number>; // Tokens of each layer
-  replayed: boolean; // The same request had been done before
-}
-
-export interface AppendedBatch {
-  caches: Array<AppendedAll>;
-}
-
-export interface ExplainRequest {
-  recipe: string | Record<string, unknown>;
-  geometry?: Geometry;
-  layer?: number; // With geometry; 0 unless given
-  kv_head?: number; // With geometry; 0 unless given
-}
-
-export interface Explained {
-  name: string;
-  digest: string;
-  canonical: string; // The recipe as JSON with every default: equal recipes have equal text
-  head?: ExplainedHead; // With geometry: one kv head of one layer
-}
-
-/** With geometry: one kv head of one layer */
-export interface ExplainedHead {
-  layer: number;
-  kv_head: number;
-  window: ExplainedHeadWindow;
-  k: Side;
-  v: Side;
-}
-
-export interface ExplainedHeadWindow {
-  recent: number;
-  sink: number;
-  step: number;
-  budget: number; // Tokens the head may hold after eviction; 0: no limit
-}
-
-export interface Side {
-  head_dim: number;
-  keep: number; // Elements of a row; 0: the data decide
-  bits: number;
-  encoding: "exact" | "ragged" | "grouped" | "channel";
-  method: "none" | "token_topk" | "n_m" | "channels" | "channel_topk" | "threshold" | "mask";
-  group: number;
-  centred: boolean;
-  row_bytes: number;
-  page_bytes: number;
 }
