@@ -127,6 +127,8 @@ def attend_several(case: Case, step: JsonObject) -> None:
         count = math.prod(dims)
     dtype, bits = read_array(step["q"], count * len(step["caches"]))
     names = [case.caches[slot] for slot in step["caches"]]
+    if len(set(names)) != len(names):
+        raise NoForm("attend on several caches: one of them twice")
     tensors = {
         f"{name}.q": (dtype, list(dims), to_bytes(dtype, bits[i * count : (i + 1) * count]))
         for i, name in enumerate(names)

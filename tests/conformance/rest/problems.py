@@ -24,6 +24,9 @@ VALUES = {
     "corrupt": ("offset_bytes",),
 }
 
+# Where HTTP has another name for an argument.
+HTTP_NAMES = {("plan", "tokens"): "lengths", ("export", "end"): "to", ("attend", "q.shape"): ".q"}
+
 
 class CaseError(Exception):
     """The service did something else than the vectors say."""
@@ -37,7 +40,7 @@ def check_refusal(step: JsonObject, error: Refused) -> None:
     names = step.get("names", "")
     if error.slug in CHECKED_FIRST:  # fields have no struct around them
         names = names.removeprefix("options.")
-        names = "lengths" if step["op"] == "plan" and names == "tokens" else names
+        names = HTTP_NAMES.get((step["op"], names), names)
     if names not in text_of(error):
         raise CaseError(f"the problem does not name {names}: {error.document}")
     wanted = step.get("error_values", [])

@@ -109,13 +109,13 @@ class Case:
         """k or v of an append, one row after the other as they travel."""
         heads, tokens = self.shape(step)["kv_heads"], step["tokens"]
         dtype, bits = read_array(step[name], step.get(name + "_count", tokens * heads * d))
-        bits = bits[step.get(name + "_offset", 0) :]
+        base = step.get(name + "_offset", 0)
         if name + "_strides" not in step:
             shape = step.get(name + "_shape", [tokens, heads, d])
-            return dtype, bits[: math.prod(shape)]
+            return dtype, bits[base : base + math.prod(shape)]
         a, b, c = step[name + "_strides"]
         places = ((t, h, x) for t in range(tokens) for h in range(heads) for x in range(d))
-        return dtype, [bits[t * a + h * b + x * c] for t, h, x in places]
+        return dtype, [bits[base + t * a + h * b + x * c] for t, h, x in places]
 
     def do_append(self, step: Step) -> None:
         shape, layer = self.shape(step), step["layer"]
