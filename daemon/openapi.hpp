@@ -12,7 +12,7 @@ std::string openapi_text(); // indented JSON; equal for equal sources
 
 // JSON schemas by the names that routes use (schemas.cpp, schemas_data.cpp).
 const Json& schemas();
-Json job_schemas(); // schemas_jobs.cpp: a part of them
+Json job_schemas();  // schemas_jobs.cpp: a part of them
 Json data_schemas(); // of what is in caches: pictures, batches, how long they stay
 
 } // namespace mustafar::daemon

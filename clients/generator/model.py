@@ -87,7 +87,8 @@ class Reader:
         if "$ref" in schema:
             target = schema["$ref"].rsplit("/", 1)[1]
             return self.type_of(self.schemas[target], pascal(RENAMED.get(target, target)))
-        if "oneOf" in schema or "anyOf" in schema:
+        # Beside properties they only say which of those go together.
+        if ("oneOf" in schema or "anyOf" in schema) and "properties" not in schema:
             return self.choice(schema.get("oneOf") or schema["anyOf"], name)
         if isinstance(schema.get("const"), (bool, int)):
             return Type("boolean" if isinstance(schema["const"], bool) else "integer")

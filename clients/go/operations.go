@@ -152,7 +152,7 @@ func (c *Client) CompressCache(ctx context.Context, id string, body LayerRequest
 }
 
 // EvictCache: Remove rows of one head. POST /v1/caches/{id}/evict
-func (c *Client) EvictCache(ctx context.Context, id string, body any) (*Cache, error) {
+func (c *Client) EvictCache(ctx context.Context, id string, body EvictRequest) (*Cache, error) {
 	return pointer[Cache](c, ctx, call{method: "POST", path: "/v1/caches/" + segment(id) + "/evict", body: body})
 }
 

@@ -58,11 +58,22 @@ type Draining struct {
 
 // PlanRequest: layers x kv_heads x recipes x (lengths + 64) is at most 33554432.
 type PlanRequest struct {
-	Geometry  any     `json:"geometry"`
-	MaxTokens *int64  `json:"max_tokens,omitempty"`
-	Auto      *bool   `json:"auto,omitempty"`
-	Recipes   []any   `json:"recipes"`
-	Lengths   []int64 `json:"lengths"`
+	Geometry  Geometry `json:"geometry"`
+	MaxTokens *int64   `json:"max_tokens,omitempty"`
+	Auto      *bool    `json:"auto,omitempty"`
+	Recipes   []any    `json:"recipes"`
+	Lengths   []int64  `json:"lengths"`
+}
+
+// Geometry: a schema of /openapi.json.
+type Geometry struct {
+	Layers   int64   `json:"layers"`
+	KvHeads  int64   `json:"kv_heads"`
+	QHeads   *int64  `json:"q_heads,omitempty"`
+	HeadDim  *int64  `json:"head_dim,omitempty"`
+	HeadDimK *int64  `json:"head_dim_k,omitempty"`
+	HeadDimV *int64  `json:"head_dim_v,omitempty"`
+	Dtype    *string `json:"dtype,omitempty"`
 }
 
 // Plans: a schema of /openapi.json.
@@ -111,10 +122,10 @@ type Bytes struct {
 
 // ExplainRequest: a schema of /openapi.json.
 type ExplainRequest struct {
-	Recipe   any    `json:"recipe"`
-	Geometry any    `json:"geometry,omitempty"`
-	Layer    *int64 `json:"layer,omitempty"`
-	KvHead   *int64 `json:"kv_head,omitempty"`
+	Recipe   any       `json:"recipe"`
+	Geometry *Geometry `json:"geometry,omitempty"`
+	Layer    *int64    `json:"layer,omitempty"`
+	KvHead   *int64    `json:"kv_head,omitempty"`
 }
 
 // Explained: a schema of /openapi.json.
@@ -209,7 +220,7 @@ type CacheRecipe struct {
 
 // CacheRequest: a schema of /openapi.json.
 type CacheRequest struct {
-	Geometry      any               `json:"geometry"`
+	Geometry      Geometry          `json:"geometry"`
 	Recipe        any               `json:"recipe"`
 	MaxTokens     int64             `json:"max_tokens"`
 	ReserveTokens *int64            `json:"reserve_tokens,omitempty"`
@@ -346,6 +357,16 @@ type PruneRequest struct {
 	Threshold *float64 `json:"threshold,omitempty"`
 }
 
+// EvictRequest: a schema of /openapi.json.
+type EvictRequest struct {
+	Layer     int64     `json:"layer"`
+	KvHead    int64     `json:"kv_head"`
+	Positions []int64   `json:"positions,omitempty"`
+	Keep      *bool     `json:"keep,omitempty"`
+	Scores    []float64 `json:"scores,omitempty"`
+	Budget    *int64    `json:"budget,omitempty"`
+}
+
 // TruncateRequest: a schema of /openapi.json.
 type TruncateRequest struct {
 	Length     int64 `json:"length"`
@@ -429,9 +450,9 @@ type JobRequest struct {
 
 // Synthetic: Generated data: sizes and times of a shape, errors only as an order of magnitude.
 type Synthetic struct {
-	Geometry any    `json:"geometry"`
-	Tokens   int64  `json:"tokens"`
-	Seed     *int64 `json:"seed,omitempty"`
+	Geometry Geometry `json:"geometry"`
+	Tokens   int64    `json:"tokens"`
+	Seed     *int64   `json:"seed,omitempty"`
 }
 
 // Job: a schema of /openapi.json.

@@ -157,11 +157,12 @@ TEST(Routes, EveryRowIsSound) {
                 EXPECT_TRUE(raw || schemas().contains(name)) << route.name << " " << name;
             }
         }
+        const std::string_view name = route.name;
+        const bool asks =
+            name == "post_plans" || name == "explain_recipe"; // bodies too long for a query
         const bool changes = route.method != Method::get && route.body != BodyKind::octets &&
                              route.body != BodyKind::safetensors;
-        if (changes && std::string_view(route.name) != "post_plans") {
-            EXPECT_GE(route.scope, Scope::write) << route.name;
-        }
+        if (changes && !asks) { EXPECT_GE(route.scope, Scope::write) << route.name; }
     }
 }
 

@@ -15,6 +15,7 @@ from ._schemas import (
     Collected,
     Density,
     Draining,
+    EvictRequest,
     ExperimentResult,
     ExplainRequest,
     Explained,
@@ -207,7 +208,7 @@ class Operations(Transport):
         answer = self._json("POST", f"/v1/caches/{segment(id)}/compress", body=body)
         return cast("Cache", answer)
 
-    def evict_cache(self, id: str, body: Any) -> Cache:
+    def evict_cache(self, id: str, body: EvictRequest) -> Cache:
         """Remove rows of one head: POST /v1/caches/{id}/evict."""
         answer = self._json("POST", f"/v1/caches/{segment(id)}/evict", body=body)
         return cast("Cache", answer)

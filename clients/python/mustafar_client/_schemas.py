@@ -55,11 +55,21 @@ class Draining(TypedDict):
 class PlanRequest(TypedDict):
     """layers x kv_heads x recipes x (lengths + 64) is at most 33554432"""
 
-    geometry: Any
+    geometry: Geometry
     max_tokens: NotRequired[int]
     auto: NotRequired[bool]
     recipes: list[str | dict[str, Any]]
     lengths: list[int]
+
+
+class Geometry(TypedDict):
+    layers: int
+    kv_heads: int
+    q_heads: NotRequired[int]
+    head_dim: NotRequired[int]
+    head_dim_k: NotRequired[int]
+    head_dim_v: NotRequired[int]
+    dtype: NotRequired[Literal["f16", "bf16"]]
 
 
 class Plans(TypedDict):
@@ -103,7 +113,7 @@ class Bytes(TypedDict):
 
 class ExplainRequest(TypedDict):
     recipe: str | dict[str, Any]
-    geometry: NotRequired[Any]
+    geometry: NotRequired[Geometry]
     layer: NotRequired[int]
     kv_head: NotRequired[int]
 
@@ -191,7 +201,7 @@ class CacheRecipe(TypedDict):
 
 
 class CacheRequest(TypedDict):
-    geometry: Any
+    geometry: Geometry
     recipe: str | dict[str, Any]
     max_tokens: int
     reserve_tokens: NotRequired[int]
@@ -319,6 +329,15 @@ class PruneRequest(TypedDict):
     threshold: NotRequired[float]
 
 
+class EvictRequest(TypedDict):
+    layer: int
+    kv_head: int
+    positions: NotRequired[list[int]]
+    keep: NotRequired[bool]
+    scores: NotRequired[list[float]]
+    budget: NotRequired[int]
+
+
 class TruncateRequest(TypedDict):
     length: int
     keep_packed: NotRequired[bool]
@@ -396,7 +415,7 @@ class JobRequest(TypedDict):
 class Synthetic(TypedDict):
     """Generated data: sizes and times of a shape, errors only as an order of magnitude"""
 
-    geometry: Any
+    geometry: Geometry
     tokens: int
     seed: NotRequired[int]
 

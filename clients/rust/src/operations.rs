@@ -204,7 +204,7 @@ impl Client {
     }
 
     /// Remove rows of one head: `POST /v1/caches/{id}/evict`.
-    pub fn evict_cache(&self, id: &str, body: &Json) -> Result<Cache> {
+    pub fn evict_cache(&self, id: &str, body: &EvictRequest) -> Result<Cache> {
         self.data(Call::new("POST", format!("/v1/caches/{}/evict", segment(id))).json(body))
     }
 

@@ -62,11 +62,22 @@ data! {
 
     /// layers x kv_heads x recipes x (lengths + 64) is at most 33554432.
     pub struct PlanRequest {
-        geometry : Json,
+        geometry : Geometry,
         max_tokens ? i64,
         auto ? bool,
         recipes : Vec<Json>,
         lengths : Vec<i64>,
+    }
+
+    /// A schema of /openapi.json.
+    pub struct Geometry {
+        layers : i64,
+        kv_heads : i64,
+        q_heads ? i64,
+        head_dim ? i64,
+        head_dim_k ? i64,
+        head_dim_v ? i64,
+        dtype ? String,
     }
 
     /// A schema of /openapi.json.
@@ -118,7 +129,7 @@ data! {
     /// A schema of /openapi.json.
     pub struct ExplainRequest {
         recipe : Json,
-        geometry ? Json,
+        geometry ? Geometry,
         /// With geometry; 0 unless given.
         layer ? i64,
         /// With geometry; 0 unless given.
@@ -224,7 +235,7 @@ data! {
 
     /// A schema of /openapi.json.
     pub struct CacheRequest {
-        geometry : Json,
+        geometry : Geometry,
         recipe : Json,
         max_tokens : i64,
         reserve_tokens ? i64,
@@ -372,6 +383,16 @@ data! {
     }
 
     /// A schema of /openapi.json.
+    pub struct EvictRequest {
+        layer : i64,
+        kv_head : i64,
+        positions ? Vec<i64>,
+        keep ? bool,
+        scores ? Vec<f64>,
+        budget ? i64,
+    }
+
+    /// A schema of /openapi.json.
     pub struct TruncateRequest {
         length : i64,
         keep_packed ? bool,
@@ -458,7 +479,7 @@ data! {
 
     /// Generated data: sizes and times of a shape, errors only as an order of magnitude.
     pub struct Synthetic {
-        geometry : Json,
+        geometry : Geometry,
         tokens : i64,
         seed ? i64,
     }

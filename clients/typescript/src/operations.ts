@@ -11,6 +11,7 @@ import type {
   Collected,
   Density,
   Draining,
+  EvictRequest,
   ExperimentResult,
   ExplainRequest,
   Explained,
@@ -204,7 +205,7 @@ export abstract class Operations extends Transport {
   }
 
   /** Remove rows of one head: POST /v1/caches/{id}/evict. */
-  evictCache(id: string, body: unknown, options?: CallOptions): Promise<Cache> {
+  evictCache(id: string, body: EvictRequest, options?: CallOptions): Promise<Cache> {
     return this.json("POST", `/v1/caches/${segment(id)}/evict`, { body, ...options });
   }
 

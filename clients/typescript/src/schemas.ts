@@ -49,11 +49,21 @@ export interface Draining {
 
 /** layers x kv_heads x recipes x (lengths + 64) is at most 33554432 */
 export interface PlanRequest {
-  geometry: unknown;
+  geometry: Geometry;
   max_tokens?: number;
   auto?: boolean;
   recipes: Array<string | Record<string, unknown>>;
   lengths: Array<number>;
+}
+
+export interface Geometry {
+  layers: number;
+  kv_heads: number;
+  q_heads?: number;
+  head_dim?: number;
+  head_dim_k?: number;
+  head_dim_v?: number;
+  dtype?: "f16" | "bf16";
 }
 
 export interface Plans {
@@ -97,7 +107,7 @@ export interface Bytes {
 
 export interface ExplainRequest {
   recipe: string | Record<string, unknown>;
-  geometry?: unknown;
+  geometry?: Geometry;
   layer?: number; // With geometry; 0 unless given
   kv_head?: number; // With geometry; 0 unless given
 }
@@ -184,7 +194,7 @@ export interface CacheRecipe {
 }
 
 export interface CacheRequest {
-  geometry: unknown;
+  geometry: Geometry;
   recipe: string | Record<string, unknown>;
   max_tokens: number;
   reserve_tokens?: number;
@@ -308,6 +318,15 @@ export interface PruneRequest {
   threshold?: number;
 }
 
+export interface EvictRequest {
+  layer: number;
+  kv_head: number;
+  positions?: Array<number>;
+  keep?: boolean;
+  scores?: Array<number>;
+  budget?: number;
+}
+
 export interface TruncateRequest {
   length: number;
   keep_packed?: boolean;
@@ -383,7 +402,7 @@ export interface JobRequest {
 
 /** Generated data: sizes and times of a shape, errors only as an order of magnitude */
 export interface Synthetic {
-  geometry: unknown;
+  geometry: Geometry;
   tokens: number;
   seed?: number;
 }

@@ -131,8 +131,9 @@ class Comparison {
             size += want * want;
         }
         const double alike = one_.values == Values::constant ? budget_.one_sign : 1.0;
-        const double exact = out_share(&budget_, alike * factor) * output_size(std::sqrt(size), squares) +
-                             budget_.tail * rows.largest_v + budget_.unit * std::sqrt(double(dv));
+        const double exact =
+            out_share(&budget_, alike * factor) * output_size(std::sqrt(size), squares) +
+            budget_.tail * rows.largest_v + budget_.unit * std::sqrt(double(dv));
         const double left_out = dropped + double{want_.dropped[at]};
         const double room = exact + left_out * rows.largest_v;
         if (!(std::sqrt(error) <= room)) {
