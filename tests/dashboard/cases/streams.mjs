@@ -6,7 +6,7 @@ import { Service, Skip, flags, quick, traces, until } from '../service.mjs';
 export default async function streams(scene) {
   if (!flags().includes('--max-streams')) throw new Skip('this mustafard has no streams');
   const service = scene.use(await Service.start(...traces(), '--max-streams', '1'));
-  const job = await service.ask('POST', '/v1/jobs', quick({ repeats: 40 }));
+  const job = await service.ask('POST', '/v1/jobs', quick({ repeats: 300 }));
   const stop = new AbortController();
   const held = await fetch(`${service.base}/v1/jobs/${job.id}/events`, { signal: stop.signal });
   assert.equal(held.status, 200);
