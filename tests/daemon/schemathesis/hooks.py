@@ -4,6 +4,8 @@ parameters ask for. Three in four of the valid ones do after this: the rest, and
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import zlib
 from typing import Any
@@ -19,7 +21,34 @@ NAMES = {
 }  # fmt: skip
 LIMITS = {"tokens": 48, "q_tokens": 6, "expect": 1, "weights": 300, "q_position": 400}
 
+WIDTHS = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1}
+TENSORS = tuple(f"{cache}layers.{layer}.{side}" for cache in ("", "c0.", "c1.") for layer in range(2) for side in "kv")
+TENSORS += ("c0.q", "c1.q", "c9.q", "out_a", "lse_a", "out_b", "lse_b", "rest")
+SHAPES = ((4, 2, 32), (1, 2, 32), (3, 4, 32), (5, 8), (5,), (0, 2, 32), ())
+
+
+def safetensors(names: list[str], dtype: str, shape: tuple[int, ...], metadata: dict[str, str], slip: int) -> bytes:
+    """A file of tensors that are alike; `slip` is what its last offset is wrong by."""
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    size, end = math.prod(shape) * WIDTHS[dtype], 0
+    for name in names:
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    if names:
+        header[names[-1]]["data_offsets"][1] += slip
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(end)
+
+
+FILES = strategies.builds(
+    safetensors,
+    strategies.lists(strategies.sampled_from(TENSORS), max_size=4, unique=True),
+    strategies.sampled_from(tuple(WIDTHS)),
+    strategies.sampled_from(SHAPES),
+    strategies.dictionaries(strategies.sampled_from(("expect.c0", "expect.c1", "x")), strategies.sampled_from(("100", "-1")), max_size=2),
+    strategies.sampled_from((0, 0, 0, 1)))  # fmt: skip
 schemathesis.openapi.media_type("application/octet-stream", strategies.binary(max_size=256))
+schemathesis.openapi.media_type("application/vnd.safetensors", FILES | strategies.binary(max_size=64))
 
 
 class Dice:
