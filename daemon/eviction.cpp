@@ -44,6 +44,13 @@ bool free_oldest(Service& service, Clock::time_point before) {
     return true;
 }
 
+bool could_fit(const Problem& problem) {
+    if (problem.type() != ProblemType::quota_exceeded) { return false; }
+    const Json& members = problem.members();
+    return members.value("requested_bytes", std::uint64_t{0}) <=
+           members.value("limit_bytes", UINT64_MAX);
+}
+
 Sweeper::Sweeper(Service& service) : service_(service), thread_([this] { run(); }) {}
 
 Sweeper::~Sweeper() {
@@ -61,6 +68,7 @@ void Sweeper::run() {
         try {
             free_expired(service_, Eviction::ttl);
             service_.memory.trim();
+            service_.jobs.trim();
             service_.staging.trim();
         } catch (const std::exception& fault) { // the next second tries again
             log_error("fault", {{"what", fault.what()}});

@@ -23,6 +23,9 @@ std::vector<std::string> free_expired(Service& service, Eviction reason);
 // Frees the cache that was used least recently, and not since `before`. False: none may go.
 bool free_oldest(Service& service, Clock::time_point before);
 
+// Whether other caches would have to go for what was refused: it is no more than there could ever be.
+bool could_fit(const Problem& problem);
+
 // Runs `work`, and again for each cache that was freed where the quota refused it. A refusal has changed nothing.
 template <class Work>
 auto with_room(Service& service, Clock::time_point begin, const Work& work) {
@@ -30,9 +33,7 @@ auto with_room(Service& service, Clock::time_point begin, const Work& work) {
         try {
             return work();
         } catch (const Problem& problem) {
-            if (problem.type() != ProblemType::quota_exceeded || !free_oldest(service, begin)) {
-                throw;
-            }
+            if (!could_fit(problem) || !free_oldest(service, begin)) { throw; }
         }
     }
 }

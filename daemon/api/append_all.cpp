@@ -35,12 +35,7 @@ WholeAppend::WholeAppend(std::string id, CachePointer entry, std::vector<LayerRo
                          const AppendTerms& terms)
     : id_(std::move(id)), entry_(std::move(entry)), layers_(std::move(layers)), terms_(terms) {
     const mustafar_geometry& g = entry_->shape.geometry;
-    if (layers_.size() > g.layers) {
-        const BodyTensor* extra = layers_.back().k != nullptr ? layers_.back().k : layers_.back().v;
-        throw bad_tensor(extra->name, "name",
-                         "the cache has " + std::to_string(g.layers) + " layers");
-    }
-    layers_.resize(g.layers);
+    layers_.resize(g.layers); // where there is no tensor at all
     for (std::uint32_t layer = 0; layer < g.layers; ++layer) {
         const LayerRows& rows = layers_[layer];
         if (rows.k == nullptr || rows.v == nullptr) {
@@ -185,16 +180,31 @@ std::optional<std::uint32_t> layer_of(std::string_view name, std::size_t dot) {
     return plain && layer < layers_max ? std::optional(layer) : std::nullopt;
 }
 
-// "layers.12.v" -> its place among `layers`. Throws bad_tensor.
-void sort_in(std::vector<LayerRows>& layers, const BodyTensor& tensor, std::string_view name) {
+// What "layers.12.v" says. Throws bad_tensor.
+struct Place {
+    std::uint32_t layer;
+    bool is_k;
+};
+
+Place place_of(const BodyTensor& tensor, std::string_view name) {
     const std::size_t dot = name.find('.', std::min(layer_prefix.size(), name.size()));
     const auto layer = layer_of(name, dot);
     const std::string_view side = layer ? name.substr(dot + 1) : std::string_view();
     if (side != "k" && side != "v") {
         throw bad_tensor(tensor.name, "name", "layers.<n>.k and layers.<n>.v are expected");
     }
-    if (layers.size() <= *layer) { layers.resize(*layer + 1); }
-    (side == "k" ? layers[*layer].k : layers[*layer].v) = &tensor;
+    return {*layer, side == "k"};
+}
+
+// Puts it among `layers`, which hold no more than the cache has. Throws bad_tensor.
+void sort_in(std::vector<LayerRows>& layers, const CacheEntry& entry, const BodyTensor& tensor,
+             Place place) {
+    const std::uint32_t all = entry.shape.geometry.layers;
+    if (place.layer >= all) {
+        throw bad_tensor(tensor.name, "name", "the cache has " + std::to_string(all) + " layers");
+    }
+    layers.resize(all);
+    (place.is_k ? layers[place.layer].k : layers[place.layer].v) = &tensor;
 }
 
 void need_expect(const Service& service, const std::optional<std::uint64_t>& expect) {
@@ -240,9 +250,11 @@ Response append_layers(Service& service, Request& request) {
     terms.expect = Parameters(request).integer("expect", 0, INT32_MAX);
     need_expect(service, terms.expect);
     const BodyTensors tensors(service, request);
-    std::vector<LayerRows> layers;
-    for (const BodyTensor& tensor : tensors.list()) { sort_in(layers, tensor, tensor.name); }
     const CachePointer entry = service.caches.get(id);
+    std::vector<LayerRows> layers;
+    for (const BodyTensor& tensor : tensors.list()) {
+        sort_in(layers, *entry, tensor, place_of(tensor, tensor.name));
+    }
     std::vector<WholeAppend> appends;
     appends.emplace_back(id, entry, std::move(layers), terms);
 
@@ -266,11 +278,15 @@ Response append_caches(Service& service, Request& request) {
                       "If-Match is about one cache; a batch says what it expects in __metadata__");
     }
     const BodyTensors tensors(service, request, expect_prefix);
+    std::map<std::string, CachePointer> entries;
     std::map<std::string, std::vector<LayerRows>> rows;
     for (const BodyTensor& tensor : tensors.list()) {
         const std::string id = tensor.name.substr(0, tensor.name.find('.'));
         const std::size_t rest = std::min(id.size() + 1, tensor.name.size());
-        sort_in(rows[id], tensor, std::string_view(tensor.name).substr(rest));
+        const Place place = place_of(tensor, std::string_view(tensor.name).substr(rest));
+        CachePointer& entry = entries[id];
+        if (entry == nullptr) { entry = service.caches.get(id); }
+        sort_in(rows[id], *entry, tensor, place);
     }
     if (rows.empty()) { throw bad_body("", "required", "there is no tensor"); }
     for (const auto& [name, value] : tensors.metadata()) {
@@ -278,7 +294,6 @@ Response append_caches(Service& service, Request& request) {
             throw bad_tensor("__metadata__/" + name, "unknown", "there are no rows for this cache");
         }
     }
-    std::map<std::string, CachePointer> entries;
     std::vector<WholeAppend> appends;
     for (auto& [id, layers] : rows) {
         AppendTerms own = terms;
@@ -287,9 +302,7 @@ Response append_caches(Service& service, Request& request) {
             own.expect = read_expect(expect->first, expect->second);
         }
         need_expect(service, own.expect);
-        const CachePointer entry = service.caches.get(id);
-        entries[id] = entry;
-        appends.emplace_back(id, entry, std::move(layers), own);
+        appends.emplace_back(id, entries.at(id), std::move(layers), own);
     }
 
     const std::deque<WriteLock> locks = lock_all(service, request, entries);

@@ -200,25 +200,30 @@ void Guard::check_deadlines() {
     service_.metrics.in_flight = in_flight;
     forget_kept();
     for (const std::uint64_t serial : late) {
-        Connection& connection = *connections_.at(serial);
-        const bool kept = is_kept(connection);
-        if (kept && kept_is_late(connection)) {
-            if (connections_.contains(serial)) { advance(connection); }
-            continue;
-        }
-        const bool began = !connection.in.empty() || connection.phase == Phase::body;
-        if (connection.phase == Phase::body || (connection.phase == Phase::head && began)) {
-            connection.exchange.reset();
-            refuse(connection,
-                   Problem(ProblemType::request_timeout, "the rest did not come in time"), nullptr);
-            advance(connection);
-        } else {
-            if (connection.phase == Phase::sending || kept) {
-                service_.metrics.rejected("slow-reader");
-            }
-            close(connection);
-        }
+        try {
+            end_late(serial);
+        } catch (const std::bad_alloc&) { drop(serial); } // half of it may have been done
     }
+}
+
+// Too late with a head or a body: told. Too late in reading a reply: closed. What is kept may have its turn now.
+void Guard::end_late(std::uint64_t serial) {
+    Connection& connection = *connections_.at(serial);
+    const bool kept = is_kept(connection);
+    if (kept && kept_is_late(connection)) {
+        if (connections_.contains(serial)) { advance(connection); }
+        return;
+    }
+    const bool began = !connection.in.empty() || connection.phase == Phase::body;
+    if (connection.phase == Phase::body || (connection.phase == Phase::head && began)) {
+        connection.exchange.reset();
+        refuse(connection, Problem(ProblemType::request_timeout, "the rest did not come in time"),
+               nullptr);
+        advance(connection);
+        return;
+    }
+    if (connection.phase == Phase::sending || kept) { service_.metrics.rejected("slow-reader"); }
+    close(connection);
 }
 
 void Guard::begin_drain() {

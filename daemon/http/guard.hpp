@@ -73,6 +73,7 @@ class Guard {
     void accept_all();
     void take_answers();
     void check_deadlines();
+    void end_late(std::uint64_t serial);
     void begin_drain();
     bool drained() const;
     void close(Connection& connection);

@@ -235,8 +235,10 @@ void Guard::admit(Connection& connection, const Head& head) {
         return;
     }
     connection.phase = Phase::body;
-    connection.deadline = now_ + seconds(config_.body_timeout +
-                                         static_cast<double>(body.size()) / body_bytes_per_second);
+    // It must go on, and it must end: who sends nothing holds no memory.
+    connection.deadline = now_ + seconds(config_.body_timeout);
+    connection.last_call = now_ + seconds(config_.body_timeout +
+                                          static_cast<double>(body.size()) / body_bytes_per_second);
     if (expect && here == 0) {
         constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
         // Nothing else is on its way out; where even this does not fit the client sends without it.
@@ -249,6 +251,7 @@ bool Guard::receive_body(Connection& connection) {
     const std::size_t turn = std::min(body.size() - connection.received, turn_bytes);
     const std::ptrdiff_t got = receive(connection, body.data() + connection.received, turn);
     connection.received += static_cast<std::size_t>(got);
+    if (got > 0) { connection.deadline = now_ + seconds(config_.body_timeout); }
     if (connection.received == body.size()) {
         body_arrived(connection);
         return true;
@@ -270,6 +273,7 @@ void Guard::body_arrived(Connection& connection) {
     }
     connection.phase = Phase::waiting;
     connection.deadline = Clock::time_point::max();
+    connection.last_call = Clock::time_point::max();
     exchange.keep_alive = !connection.close_after && !draining_;
     exchange.queued = now_;
     if (!workers_.submit(connection.exchange)) {

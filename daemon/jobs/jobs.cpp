@@ -233,7 +233,7 @@ JobRecord Jobs::submit(JobSpec spec, const std::string& key) {
         queue_.push_back(std::make_shared<Job>(record, std::move(spec), needs_.wake));
     }
     wake_.notify_all();
-    recount();
+    tidy(); // a fault of the disk does not undo what was queued
     return record;
 }
 
@@ -272,15 +272,16 @@ std::shared_ptr<Job> Jobs::follow(const std::string& id) {
 
 // One that was taken out of the queue.
 void Jobs::end_queued(const Pointer& job) {
-    job->tell(
-        "done",
-        [](JobRecord& record) {
-            record.state = JobState::cancelled;
-            record.what = "cancelled while it waited";
-            record.finished = now_text();
-        },
-        write_job);
-    history_->save(job->record());
+    const auto end = [finished = now_text()](JobRecord& record) {
+        record.state = JobState::cancelled;
+        record.what = "cancelled while it waited";
+        record.finished = finished;
+    };
+    JobRecord ended = job->record();
+    end(ended);
+    ++ended.version; // as telling does
+    history_->save(ended);
+    job->tell("done", end, write_job);
     log_event("job ended", {{"job", job->id}, {"state", "cancelled"}});
     {
         const std::lock_guard lock(mutex_);
@@ -310,7 +311,16 @@ JobRecord Jobs::cancel(const std::string& id) {
         throw wrong_state(*record, ": there is nothing to cancel");
     }
     job->cancelled = true;
-    if (queued) { end_queued(job); }
+    if (queued) {
+        try {
+            end_queued(job);
+        } catch (...) { // it could not be written down: it waits as before
+            job->cancelled = false;
+            const std::lock_guard lock(mutex_);
+            if (!has_ended(job->state())) { queue_.push_front(job); }
+            throw;
+        }
+    }
     return job->record();
 }
 
@@ -318,15 +328,18 @@ void Jobs::remove(const std::string& id) {
     const auto record = find(id);
     if (!record) { throw no_job(id); }
     if (record->state == JobState::running) { throw wrong_state(*record, ": cancel it first"); }
-    if (record->state == JobState::queued) { cancel(id); }
+    if (record->state == JobState::queued) {
+        const JobRecord now = cancel(id);
+        if (!has_ended(now.state)) { throw wrong_state(now, ": it has just begun"); }
+    }
     history_->remove(id);
     {
         const std::lock_guard lock(mutex_);
         const auto same = [&](const Pointer& job) { return job->id == id; };
-        if (running_ && same(running_)) { running_ = nullptr; } // it has ended a moment ago
+        if (running_ && same(running_) && has_ended(running_->state())) { running_ = nullptr; }
         std::erase_if(recent_, same);
     }
-    recount();
+    tidy();
 }
 
 void Jobs::check_unused(const std::string& trace) {

@@ -91,6 +91,9 @@ class Jobs {
 
     // Threads: any. The running job is interrupted, no other begins, streams end.
     void stop();
+    void trim() noexcept {
+        memory_.trim();
+    } // memory kept for the next job; to be called now and then
     bool stopping() const { return stopping_; }
     JobCounts counts() const;
     Activity activity; // of requests

@@ -149,7 +149,7 @@ std::vector<Freed> Caches::take_expired(Clock::time_point now) {
         if (!idle(one->second)) { continue; }
         const auto end = one->second->expires();
         if (!end || *end > now) { continue; }
-        freed.push_back({one->first, std::move(one->second)});
+        freed.push_back({one->first, one->second}); // copied: it may throw
         entries_.erase(one);
     }
     return freed;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cuda/attend_join.hpp"
+#include "cuda/device.hpp"
 #include "cuda/device_warp.cuh"
 #include "cuda/launch.hpp"
 
@@ -54,8 +55,15 @@ template <unsigned D, class A>
 static cudaError_t launch(const AttendLaunch& what, cudaStream_t stream) {
     const std::size_t bytes = attend_shared_bytes(D, A::precise, what.shape.warps, what.page_bytes);
     const auto kernel = attend_kernel<D, A>;
-    cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                              static_cast<int>(bytes));
+    // A ceiling of the kernel for the whole process: set once, since threads launch side by side.
+    static const cudaError_t status = [&] {
+        cudaFuncAttributes has;
+        const cudaError_t asked = cudaFuncGetAttributes(&has, kernel);
+        if (asked != cudaSuccess) { return asked; }
+        const std::size_t most = device_limits().processor.block_shared - has.sharedSizeBytes;
+        return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(most));
+    }();
     if (status != cudaSuccess) { return status; }
     kernel<<<what.item_count, what.shape.warps * warp_lanes, bytes, stream>>>(
         what.jobs, what.items, what.partials, what.tickets, what.page_bytes);

@@ -49,8 +49,8 @@ const char* missing() {
 
 void check(cudaError_t status, const char* what) {
     if (status == cudaSuccess) { return; }
+    static_cast<void>(cudaGetLastError()); // told here: the next launch does not tell it again
     if (status == cudaErrorMemoryAllocation) {
-        static_cast<void>(cudaGetLastError()); // not sticky: the next call may succeed
         std::size_t left = 0, all = 0;
         static_cast<void>(cudaMemGetInfo(&left, &all));
         throw Error(MUSTAFAR_OUT_OF_MEMORY,

@@ -193,3 +193,14 @@ def test_two_drains_at_once_are_one(tmp_path: Path) -> None:
     assert 202 in statuses and set(statuses) == {202}
     assert service.process.wait(10) == 0  # a second signal would have ended it with 1
     service.log.close()
+
+
+def test_refused_job_ends_no_cache(tmp_path: Path) -> None:
+    """--job-memory is not the quota: nobody's cache goes for it, nor for what could never fit."""
+    with Service("--evict", "lru", "--job-memory", "1m", "--memory-quota", "64m", folder=tmp_path) as service:
+        for name in "ab":
+            assert service.make_cache(name).status == 201
+        shape = {"geometry": {"layers": 4, "q_heads": 8, "kv_heads": 8, "head_dim": 128}, "tokens": 4096}
+        job = service.ask("POST", "/v1/jobs", {"synthetic": shape, "recipes": ["lean"]})
+        assert job.problem == "quota-exceeded" and job.json["limit_bytes"] == 1 << 20
+        assert [one["id"] for one in service.ask("GET", "/v1/caches").json["caches"]] == ["a", "b"]

@@ -65,6 +65,20 @@ def test_slow_bodies_hold_no_worker(quick: Service) -> None:
     assert quick.ask("GET", "/v1/caches/slow").json["lengths"] == [0, 0]
 
 
+def test_silent_bodies_give_their_room_back(quick: Service) -> None:
+    """A body may be long; who sends nothing of it ends with --body-timeout, however large it was to be."""
+    quick.make_cache("silent")
+    head = ("POST /v1/caches/silent/layers/0/append?dtype=f32&tokens=65536&expect=0 HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Type: application/octet-stream\r\nContent-Length: {64 * MIB}\r\n\r\n")
+    with quick.raw() as sock:
+        sock.settimeout(30)
+        sock.sendall(head.encode() + b"\0" * 100)
+        start = time.monotonic()
+        assert [status for status, _ in read_replies(sock, 1)] == [408]
+        assert time.monotonic() - start < 20  # by its size it could take 17 minutes
+    assert quick.metric("mustafard_inflight_bytes") == 0
+
+
 def test_slow_readers_hold_no_worker(quick: Service) -> None:
     quick.make_cache("reader")
     quick.append("reader", floats(32 * 2 * 2 * 64), 32, 0)

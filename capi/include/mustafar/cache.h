@@ -160,8 +160,8 @@ MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_evict_scores(
  * the newest rows are packed ones. Once it has, every lower length asks more of them back, those of
  * the rows appended since too: until `recent` newer tokens stand behind the packed rows only
  * tentative tokens roll back without the flag. Rows that come back into the window lose their
- * marks. A frozen centre or channel mask stays frozen until reset, or until sinks or nothing is
- * left.
+ * marks. A frozen centre or channel mask stays frozen until reset, or a length within the
+ * sinks.
  *                                                                                      Since 0.1 */
 MUSTAFAR_API MUSTAFAR_MUST_USE mustafar_status mustafar_cache_truncate(mustafar_cache *cache,
                                                                        uint32_t length,
