@@ -127,8 +127,10 @@ const std::vector<std::byte>& StagedPart::bytes_for(std::byte* base) {
     for (std::uint32_t p = 0; p < tables_.pages.size(); ++p) {
         tables_.pages[p].data = pages_at_[p] == 0 ? nullptr : at(pages_at_[p]);
     }
-    std::memcpy(input_.data() + table_at_, tables_.pages.data(),
-                tables_.pages.size() * sizeof(PageEntry));
+    if (!tables_.pages.empty()) { // a head without a body
+        std::memcpy(input_.data() + table_at_, tables_.pages.data(),
+                    tables_.pages.size() * sizeof(PageEntry));
+    }
 
     AttendJob job = job_;
     job.lengths = reinterpret_cast<const HeadLengths*>(at(lengths_at_));
