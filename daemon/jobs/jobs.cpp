@@ -290,55 +290,58 @@ void Jobs::end_queued(const Pointer& job) {
     tidy();
 }
 
+Jobs::Pointer Jobs::take_queued(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    const auto at = std::ranges::find_if(queue_, [&](const Pointer& job) { return job->id == id; });
+    if (at == queue_.end()) { return nullptr; }
+    Pointer job = *at;
+    queue_.erase(at);
+    return job;
+}
+
+// The job, where it waited; it does so no more.
+Jobs::Pointer Jobs::cancel_queued(const std::string& id) {
+    const Pointer job = take_queued(id);
+    if (!job) { return nullptr; }
+    try {
+        end_queued(job);
+    } catch (...) { // it could not be written down: it waits as before
+        if (!has_ended(job->state())) {
+            const std::lock_guard lock(mutex_);
+            queue_.push_front(job);
+            wake_.notify_all();
+        }
+        throw;
+    }
+    return job;
+}
+
 JobRecord Jobs::cancel(const std::string& id) {
-    Pointer job;
-    bool queued = false;
+    if (const Pointer job = cancel_queued(id)) { return job->record(); }
     {
         const std::lock_guard lock(mutex_);
-        const auto same = [&](const Pointer& one) { return one->id == id; };
-        const auto at = std::ranges::find_if(queue_, same);
-        if (at != queue_.end()) {
-            job = *at;
-            queue_.erase(at);
-            queued = true;
-        } else if (running_ && same(running_) && !has_ended(running_->state())) {
-            job = running_;
+        if (running_ && running_->id == id && !has_ended(running_->state())) {
+            running_->cancelled = true;
+            return running_->record();
         }
     }
-    if (!job) {
-        const auto record = find(id);
-        if (!record) { throw no_job(id); }
-        throw wrong_state(*record, ": there is nothing to cancel");
-    }
-    job->cancelled = true;
-    if (queued) {
-        try {
-            end_queued(job);
-        } catch (...) { // it could not be written down: it waits as before
-            job->cancelled = false;
-            const std::lock_guard lock(mutex_);
-            if (!has_ended(job->state())) { queue_.push_front(job); }
-            throw;
-        }
-    }
-    return job->record();
+    const auto record = find(id);
+    if (!record) { throw no_job(id); }
+    throw wrong_state(*record, ": there is nothing to cancel");
 }
 
 void Jobs::remove(const std::string& id) {
+    cancel_queued(id);
     const auto record = find(id);
     if (!record) { throw no_job(id); }
-    if (record->state == JobState::running) { throw wrong_state(*record, ": cancel it first"); }
-    if (record->state == JobState::queued) {
-        const JobRecord now = cancel(id);
-        if (!has_ended(now.state)) { throw wrong_state(now, ": it has just begun"); }
-    }
-    history_->remove(id);
     {
         const std::lock_guard lock(mutex_);
-        const auto same = [&](const Pointer& job) { return job->id == id; };
-        if (running_ && same(running_) && has_ended(running_->state())) { running_ = nullptr; }
-        std::erase_if(recent_, same);
+        const bool runs = running_ && running_->id == id && !has_ended(running_->state());
+        if (runs) { throw wrong_state(*record, ": cancel it first"); }
+        if (running_ && running_->id == id) { running_ = nullptr; } // it has ended a moment ago
+        std::erase_if(recent_, [&](const Pointer& job) { return job->id == id; });
     }
+    history_->remove(id);
     tidy();
 }
 

@@ -91,9 +91,8 @@ class Jobs {
 
     // Threads: any. The running job is interrupted, no other begins, streams end.
     void stop();
-    void trim() noexcept {
-        memory_.trim();
-    } // memory kept for the next job; to be called now and then
+    // Gives memory back that was kept for the next job; to be called now and then.
+    void trim() noexcept { memory_.trim(); }
     bool stopping() const { return stopping_; }
     JobCounts counts() const;
     Activity activity; // of requests
@@ -105,6 +104,8 @@ class Jobs {
     void keep_recent(const Pointer& job); // under the lock
     void tidy();
     Pointer live(const std::string& id) const;
+    Pointer take_queued(const std::string& id);
+    Pointer cancel_queued(const std::string& id);
     void end_queued(const Pointer& job);
     void check(const JobSpec& spec) const;
     void recount();
