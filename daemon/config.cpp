@@ -139,7 +139,8 @@ void add_times(CLI::App& app, Config& config) {
     };
     time("--idle-timeout", config.idle_timeout, "a connection without a request");
     time("--head-timeout", config.head_timeout, "from the first byte of a head to its last");
-    time("--body-timeout", config.body_timeout, "for a body, and 1 more for each 64 KiB");
+    time("--body-timeout", config.body_timeout,
+         "between two parts of a body; of all of it, and 1 more for each 64 KiB");
     time("--write-timeout", config.write_timeout, "without progress of a reply");
     time("--lock-timeout", config.lock_timeout, "a request waits for its cache");
     time("--drain-timeout", config.drain_timeout, "from SIGTERM to the end");
