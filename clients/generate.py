@@ -22,8 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     options = parser.parse_args()
-    sources = [HERE.parent / "daemon" / "openapi.json", HERE / "ahead.json"]
-    api = model.read_api(*(file for file in sources if file.exists()))
+    api = model.read_api(HERE.parent / "daemon" / "openapi.json")
     differ = []
     for language in (python, go, rust, typescript):
         for name, text in language.files(api).items():

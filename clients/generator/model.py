@@ -171,17 +171,8 @@ class Reader:
         return tuple(one.removeprefix(PROBLEM) for one in types)
 
 
-def read_api(*files: Path) -> Api:
-    """The first file that knows an operation or schema is believed."""
-    document: dict[str, Any] = {"paths": {}, "components": {"schemas": {}}}
-    for file in files:
-        more = json.loads(file.read_text())
-        for path, methods in more.get("paths", {}).items():
-            known = document["paths"].setdefault(path, {})
-            for method, one in methods.items():
-                known.setdefault(method, one)
-        for name, schema in more.get("components", {}).get("schemas", {}).items():
-            document["components"]["schemas"].setdefault(name, schema)
+def read_api(file: Path) -> Api:
+    document: dict[str, Any] = json.loads(file.read_text())
     reader = Reader(document)
     operations = tuple(
         reader.operation(path, method, one)

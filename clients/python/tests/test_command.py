@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from conftest import CLIENTS
 
 PYTHON = {**os.environ, "PYTHONPATH": str(CLIENTS / "python")}
@@ -23,12 +22,6 @@ SHAPE = ["--layers", "32", "--kv-heads", "8", "--head-dim", "128"]
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mustafar_client", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=PYTHON, timeout=120)
-
-
-@pytest.fixture
-def jobs(service: Any) -> None:
-    if service.ask("GET", "/v1/jobs", check=False).status == 404:
-        pytest.skip("this mustafard serves no jobs")
 
 
 def test_help_shows_whole_commands() -> None:
@@ -81,7 +74,7 @@ def test_the_token_comes_from_a_file(tmp_path: Path) -> None:
     assert read_token(file) == "abcdefghijklmnop"
 
 
-def test_an_experiment_runs_to_its_end_and_gives_a_table(url: str, jobs: None) -> None:
+def test_an_experiment_runs_to_its_end_and_gives_a_table(url: str) -> None:
     done = start("--url", url, "run", "--synthetic", "1,2,64,128", "--recipes", "dense", "lean", "--no-timing")
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["dense", "lean"]
@@ -92,7 +85,7 @@ def test_an_experiment_runs_to_its_end_and_gives_a_table(url: str, jobs: None) -
     assert result.group(1) in start("--url", url, "results").stdout
 
 
-def test_ctrl_c_leaves_the_job_and_says_how_to_find_it(url: str, jobs: None) -> None:
+def test_ctrl_c_leaves_the_job_and_says_how_to_find_it(url: str) -> None:
     command = [sys.executable, "-m", "mustafar_client", "--url", url, "run", "--synthetic", "2,2,128,16384",
                "--recipes", "dense", "lean", "--budget", "300", "--repeats", "1000"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=PYTHON)

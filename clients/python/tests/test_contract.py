@@ -40,12 +40,6 @@ def test_the_scenario_is_what_its_schema_says() -> None:
     folder = CLIENTS / "scenario"
     scenario = json.loads((folder / "scenario.json").read_text())
     schema = json.loads((folder / "schema.json").read_text())
-    # Steps that no mustafard could run yet have no digest.
-    ahead = CLIENTS / "ahead.json"
-    known = json.loads(ahead.read_text())["paths"] if ahead.exists() else {}
-    for step in scenario["steps"]:
-        if step.get("needs") in known:
-            step.setdefault("digest", "0" * 64)
     jsonschema.validate(scenario, schema)
     ids = [step["id"] for step in scenario["steps"]]
     assert len(ids) == len(set(ids))
