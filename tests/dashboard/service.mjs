@@ -87,10 +87,10 @@ export class Service {
     return text ? JSON.parse(text) : null;
   }
 
-  // Skips where this mustafard has no such resource.
+  // A case that needs a resource fails where there is none.
   async need(path) {
     const { paths } = await this.ask('GET', '/openapi.json');
-    if (!paths[path]) throw new Skip(`this mustafard has no ${path}`);
+    if (!paths[path]) throw new Error(`this mustafard has no ${path}`);
   }
 
   tokenFile(...lines) {

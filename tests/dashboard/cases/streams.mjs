@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // No stream is left for this page: it follows by long poll, says so, and sees the end all the same.
 import assert from 'node:assert/strict';
-import { Service, Skip, flags, quick, traces, until } from '../service.mjs';
+import { Service, quick, traces, until } from '../service.mjs';
 
 export default async function streams(scene) {
-  if (!flags().includes('--max-streams')) throw new Skip('this mustafard has no streams');
   const service = scene.use(await Service.start(...traces(), '--max-streams', '1'));
   const job = await service.ask('POST', '/v1/jobs', quick({ repeats: 300 }));
   const stop = new AbortController();
