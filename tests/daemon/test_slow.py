@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import select
 import selectors
 import socket
-import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from service import LONG, Service, floats, read_replies
@@ -140,28 +141,46 @@ def test_keep_alive_clients_are_served_alike(quick: Service) -> None:
     assert fewest >= 0.6 * most > 0
 
 
-def test_full_queue_is_told(tmp_path) -> None:
-    """With one worker that waits for a lock, a third request finds the queue full; nothing is lost."""
-    with Service("--workers", "1", "--queue-limit", "1", "--memory-quota", "512m") as small:
+def until(ready: Callable[[], bool], busy: socket.socket) -> bool:
+    """Whether it came true while the reply of `busy` was not there."""
+    while not ready():
+        if select.select([busy], [], [], 0.002)[0]:
+            return False
+    return True
+
+
+def fill_the_queue(small: Service, q_tokens: int) -> list[int] | None:
+    """Statuses of a long request, of one that waits behind it and of a third; none where the first ended too soon."""
+    body = b"\0" * (q_tokens * 4 * 64 * 4)
+    head = (f"POST /v1/caches/c/layers/0/attend?dtype=f32&q_tokens={q_tokens}&q_position=5000 HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n")
+    short = b"GET /v1/caches HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    taken = small.metric("mustafard_queue_wait_seconds_count")
+    with small.raw() as first, small.raw() as second, small.raw() as third:
+        first.settimeout(120)
+        first.sendall(head.encode() + body)
+        if not until(lambda: small.metric("mustafard_queue_wait_seconds_count") > taken, first):
+            return None
+        second.sendall(short)
+        if not until(lambda: small.metric("mustafard_queue_depth") == 1, first):
+            return None
+        third.sendall(short)
+        told = read_replies(third, 1)[0][0]
+        if select.select([first], [], [], 0)[0]:
+            return None
+        return [read_replies(first, 1)[0][0], read_replies(second, 1)[0][0], told]
+
+
+def test_full_queue_is_told() -> None:
+    """One worker computes, one request waits: the next is told so, and those before it are served."""
+    with Service("--workers", "1", "--queue-limit", "1", "--memory-quota", "512m", "--backend", "ref") as small:
         small.make_cache("c")
-        small.append("c", floats(64 * 256), 64, 0)
-        statuses = []
-
-        def work() -> None:
-            body = b"\0" * (4096 * 4 * 64 * 4)
-            head = ("POST /v1/caches/c/layers/0/attend?dtype=f32&q_tokens=4096&q_position=100 HTTP/1.1\r\nHost: localhost\r\n"
-                    f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n")
-            with small.raw() as sock:
-                sock.settimeout(60)
-                sock.sendall(head.encode() + body)
-                statuses.append(read_replies(sock, 1)[0][0])
-
-        threads = [threading.Thread(target=work) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert set(statuses) == {200, 503}, statuses
+        small.append("c", floats(2048 * 256), 2048, 0)
+        for q_tokens in (256, 1024, 4096, 16384):
+            statuses = fill_the_queue(small, q_tokens)
+            if statuses:
+                break
+        assert statuses == [200, 200, 503]
         assert small.ask("GET", "/healthz").status == 200
 
 
