@@ -57,7 +57,7 @@ func TestASilentServerEndsWithTheTimeLimitOrTheContext(t *testing.T) {
 	if _, err = newClient(t, Options{URL: url}).GetVersion(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("context: %v", err)
 	}
-	if time.Since(begin) > 5*time.Second {
+	if time.Since(begin) > 20*time.Second {
 		t.Errorf("took %v", time.Since(begin))
 	}
 }

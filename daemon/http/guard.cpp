@@ -232,9 +232,6 @@ void Guard::begin_drain() {
     service_.draining = true;
     drain_deadline_ = now_ + std::chrono::duration_cast<Clock::duration>(
                                  std::chrono::duration<double>(config_.drain_timeout));
-    try {
-        log_event("draining", {{"connections", connections_.size()}});
-    } catch (const std::bad_alloc&) {} // a line less
     // From here on a signal ends the process at once.
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, signals_, nullptr);
     signalfd_siginfo first{};
@@ -243,6 +240,9 @@ void Guard::begin_drain() {
     std::signal(SIGINT, [](int) { ::_exit(1); });
     const sigset_t set = stop_signals();
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    try {
+        log_event("draining", {{"connections", connections_.size()}});
+    } catch (const std::bad_alloc&) {} // a line less
 
     listener_.close();
     for (auto at = connections_.begin(); at != connections_.end();) {

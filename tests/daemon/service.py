@@ -101,7 +101,7 @@ class Service:
             self.connection.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(30)
+        status = self.process.wait(60)
         self.log.close()
         return status
 
@@ -141,6 +141,15 @@ class Service:
         """Bytes: VmRSS, or VmHWM, the peak."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"^{what}:\s+(\d+) kB", text, re.MULTILINE).group(1)) * 1024
+
+    def until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+        limit = time.monotonic() + seconds
+        while not ready():
+            assert time.monotonic() < limit, "it did not come true"
+            time.sleep(0.01)
+
+    def logged(self, event: str) -> bool:
+        return f'"{event}"' in (self.folder / "log").read_text()
 
     def metric(self, name: str) -> float:
         text = self.ask("GET", "/metrics").body.decode()

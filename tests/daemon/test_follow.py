@@ -78,17 +78,17 @@ def test_long_polls_hold_no_worker(one: Service) -> None:
     socks = [one.raw() for _ in range(40)]
     for sock in socks:
         sock.sendall(f"GET /v1/jobs/{job}?wait=30&version=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    time.sleep(0.3)
+    one.until(lambda: one.ask("GET", "/v1/activity").json["in_flight"] >= 40)
     start = time.monotonic()
     for _ in range(20):
         assert one.ask("GET", "/v1/recipes").status == 200
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 25  # who waits has 30 s
     assert one.ask("GET", "/v1/activity").json["in_flight"] >= 40
     for sock in socks[:10]:
         sock.close()  # nobody waits for these any more
     start = time.monotonic()
     short = one.ask("GET", f"/v1/jobs/{job}?wait=0.3&version=1000000").json
-    assert 0.3 <= time.monotonic() - start < 5 and short["state"] == "running"
+    assert 0.3 <= time.monotonic() - start < 25 and short["state"] == "running"
     version = get(one, job)["version"]
     changed = one.ask("GET", f"/v1/jobs/{job}?wait=30&version={version}").json
     assert changed["version"] > version
@@ -100,7 +100,7 @@ def test_long_polls_hold_no_worker(one: Service) -> None:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # the connection goes on
         assert read_replies(sock, 1)[0][0] == 200
         sock.close()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 25
 
 
 def test_streams_are_bounded(one: Service) -> None:
@@ -110,7 +110,7 @@ def test_streams_are_bounded(one: Service) -> None:
     assert (refused.status, refused.problem, refused.json["limit_streams"]) == (503, "too-many-streams", 3)
     assert one.metric("mustafard_streams") == 3
     streams[0].close()
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while one.metric("mustafard_streams") == 3:
         assert time.monotonic() < limit
         time.sleep(0.02)
@@ -142,7 +142,7 @@ def test_a_reader_that_stops_is_dropped(one: Service) -> None:
         cancel(one, slow)
         done = wait(one, job)
         assert done["state"] == "done"  # nobody waits for it
-        limit = time.monotonic() + 15
+        limit = time.monotonic() + 60
         while one.metric("mustafard_streams") == 1:
             assert time.monotonic() < limit
             time.sleep(0.1)
@@ -159,10 +159,10 @@ def test_sigterm_interrupts_a_job_and_ends_its_streams(tmp_path: Path) -> None:
     stream, queued = Events(service, running), Events(service, waiting)
     poll = service.raw()
     poll.sendall(f"GET /v1/jobs/{waiting}?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    time.sleep(0.3)
+    service.until(lambda: service.ask("GET", "/v1/activity").json["in_flight"] >= 3)  # two streams and the poll
     start = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 25  # the poll has 30 s
     events = stream.rest()
     assert events[-1][1] == "done" and events[-1][2]["state"] == "interrupted"
     assert [event for _, event, _ in queued.rest()] == ["progress"]  # it will be run by the next one
@@ -285,5 +285,5 @@ def test_the_signal_ends_an_endless_job_at_once(tmp_path: Path) -> None:
     submit(service, ENDLESS)
     time.sleep(0.2)
     service.process.send_signal(signal.SIGTERM)
-    assert service.process.wait(10) == 0
+    assert service.process.wait(60) == 0
     service.log.close()

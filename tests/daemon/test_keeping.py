@@ -57,7 +57,7 @@ def test_patch_refuses(service: Service, body: dict, pointer: str, code: str) ->
     assert service.ask("GET", "/v1/caches/refuse-patch").body == before.body
 
 
-def wait_gone(service: Service, name: str, limit: float = 10) -> float:
+def wait_gone(service: Service, name: str, limit: float = 60) -> float:
     start = time.monotonic()
     while service.ask("GET", f"/v1/caches/{name}").status == 200:
         assert time.monotonic() - start < limit, f"{name} is still there"
@@ -78,7 +78,7 @@ def test_ttl_is_extended_by_use_and_not_by_looking(tmp_path: Path) -> None:
             assert service.attend("used", floats(256), 1).status == 200
             service.ask("GET", "/v1/caches/looked-at/stats")
             service.ask("GET", "/v1/caches?limit=10")
-            assert time.monotonic() - start < 15
+            assert time.monotonic() - start < 60
             time.sleep(0.1)
         assert time.monotonic() - start >= 1.5
         assert service.ask("GET", "/v1/caches/used").status == 200
@@ -176,7 +176,7 @@ def test_admin_needs_the_admin_token(tmp_path: Path) -> None:
     assert service.ask("GET", "/readyz").json["ready"] is True
     draining = service.ask("POST", "/v1/admin/drain", {}, admin)
     assert (draining.status, draining.json) == (202, {"draining": True})
-    assert service.process.wait(10) == 0
+    assert service.process.wait(60) == 0
     service.log.close()
 
 
@@ -191,7 +191,7 @@ def test_two_drains_at_once_are_one(tmp_path: Path) -> None:
     for sock in socks:
         sock.close()
     assert 202 in statuses and set(statuses) == {202}
-    assert service.process.wait(10) == 0  # a second signal would have ended it with 1
+    assert service.process.wait(60) == 0  # a second signal would have ended it with 1
     service.log.close()
 
 

@@ -142,13 +142,13 @@ def test_readiness_ends_with_the_signal(tmp_path: Path) -> None:
     service = Service(folder=tmp_path)
     with service.raw() as sock:
         sock.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n")
-        time.sleep(0.2)
+        service.until(lambda: service.metric("mustafard_connections") == 2)
         service.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        service.until(lambda: service.logged("draining"))
         sock.sendall(b"\r\n")
         (status, body), = read_replies(sock, 1)
         assert status == 503 and json.loads(body) == {"ready": False, "reasons": ["draining"]}
-    assert service.process.wait(10) == 0
+    assert service.process.wait(60) == 0
     service.log.close()
 
 
@@ -256,7 +256,7 @@ def test_kill_9_leaves_whole_snapshots_or_none(tmp_path: Path) -> None:
 
 
 def test_sigterm_under_load_answers_what_was_begun(tmp_path: Path) -> None:
-    service = Service(folder=tmp_path)
+    service = Service("--drain-timeout", "60", folder=tmp_path)
     service.make_cache("a")
     service.append("a", floats(64 * ROW), 64, 0)
     answered, broken = [0], []
@@ -264,7 +264,7 @@ def test_sigterm_under_load_answers_what_was_begun(tmp_path: Path) -> None:
 
     def work() -> None:
         while not stop.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
             try:
                 while not stop.is_set():
                     connection.request("POST", "/v1/caches/a/layers/0/attend?dtype=f32&q_tokens=64&q_position=99",
@@ -293,28 +293,30 @@ def test_sigterm_under_load_answers_what_was_begun(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert (status, broken) == (0, []) and answered[0] > 0
-    assert took < 5
+    assert took < 50  # it waits for what was begun, not for its time
 
 
 def test_drain_waits_for_a_body_and_a_second_signal_does_not(tmp_path: Path) -> None:
     for second in (False, True):
-        service = Service("--drain-timeout", "5", folder=tmp_path)
+        folder = tmp_path / str(second)
+        folder.mkdir()
+        service = Service("--drain-timeout", "60", folder=folder)
         service.make_cache("a")
         with service.raw() as sock:
             sock.sendall(b"POST /v1/caches/a/layers/0/append?dtype=f32&tokens=1&expect=0 HTTP/1.1\r\nHost: localhost\r\n"
                          b"Content-Type: application/octet-stream\r\nContent-Length: 1024\r\n\r\n")
-            time.sleep(0.2)
+            service.until(lambda: service.metric("mustafard_inflight_bytes") == 1024)
             service.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
+            service.until(lambda: service.logged("draining"))
             assert service.process.poll() is None
             if second:
                 service.process.send_signal(signal.SIGTERM)
-                assert service.process.wait(5) == 1
+                assert service.process.wait(60) == 1
             else:
                 sock.sendall(floats(256))
                 reply = sock.recv(4096)
                 assert reply.startswith(b"HTTP/1.1 200") and b"Connection: close" in reply
-                assert service.process.wait(5) == 0
+                assert service.process.wait(60) == 0
         service.log.close()
 
 

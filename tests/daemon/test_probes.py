@@ -163,4 +163,4 @@ def test_memory_stays_flat_and_others_are_served() -> None:
         print(f"peak grew {grown >> 10} KiB, median wait {waits[len(waits) // 2] * 1e3:.2f} ms, "
               f"longest {waits[-1] * 1e3:.1f} ms")
         assert grown < 16 * MIB
-        assert waits[len(waits) // 2] < 0.05
+        assert waits[len(waits) // 2] < 0.5  # the shortest deadline of a held connection is 5 s

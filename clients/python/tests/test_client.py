@@ -59,7 +59,7 @@ def test_a_silent_server_ends_with_the_time_limit() -> None:
         begin = time.monotonic()
         with pytest.raises(ConnectionLost):
             client.get_version()
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 20  # without a limit it would take for ever
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:1", "ftp://x", "http://"])
