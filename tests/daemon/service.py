@@ -4,6 +4,7 @@ jsonschema, which checks every reply against /openapi.json where it is here."""
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import os
@@ -81,6 +82,7 @@ class Service:
         self.process = subprocess.Popen(
             [BINARY, "--port", "0", "--port-file", str(port_file), *level, *flags],
             stderr=self.log, stdout=subprocess.DEVNULL, preexec_fn=before)
+        atexit.register(self.process.kill)  # a test that failed has not stopped it
         limit = time.monotonic() + 30
         while not port_file.exists():
             assert self.process.poll() is None, (self.folder / "log").read_text()
