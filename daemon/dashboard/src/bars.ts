@@ -4,9 +4,9 @@ import { font } from './chart.ts';
 import { css, h } from './dom.ts';
 import { bytes } from './format.ts';
 import type { Picture } from './figure.ts';
-import type { Bytes } from './types.ts';
+import type { ByteParts } from './types.ts';
 
-export const parts: { key: keyof Bytes; name: string; what: string }[] = [
+export const parts: { key: keyof ByteParts; name: string; what: string }[] = [
   { key: 'values', name: 'values', what: 'codes of the kept elements' },
   { key: 'bitmaps', name: 'bitmaps', what: 'which elements are kept' },
   { key: 'meta', name: 'meta', what: 'scale and zero of quantized rows' },
@@ -30,7 +30,7 @@ export function partKeys(outline: string): HTMLElement[] {
 
 export interface Bar {
   name: string;
-  bytes: Bytes | null; // null: not yet known
+  bytes: ByteParts | null; // null: not yet known
   total: number;
   dense: number;
   open?: () => void;

@@ -7,7 +7,7 @@ import { clock, count, nanoseconds, percent, short, tick } from '../format.ts';
 import { dots, errors, sizes } from '../rows.ts';
 import { scatter } from '../scatter.ts';
 import type { Scene } from '../scene.ts';
-import type { Result, ResultItem, Row } from '../types.ts';
+import type { Result, ResultSummary, Row } from '../types.ts';
 import { about } from './result.ts';
 
 interface Pair {
@@ -49,7 +49,7 @@ const cells = ({ a, b }: Pair) => [a.recipe, a.trace, a.bytes_per_token, b.bytes
 
 export async function compare(scene: Scene): Promise<void> {
   scene.open('Compare two results', 'The same recipe on the same trace, before and after.');
-  const { results } = await json<{ results: ResultItem[] }>('/v1/results?limit=200', scene.signal);
+  const { results } = await json<{ results: ResultSummary[] }>('/v1/results?limit=200', scene.signal);
   if (results.length < 2) return fill(scene.body, empty('Two results are needed', h('p', null, 'There are ', String(results.length), '. Run an experiment twice, with another kernel, thread count or recipe.'),
     h('a', { class: 'primary', href: '#/experiments' }, 'New experiment')));
   const ids = results.map((one) => one.id);

@@ -124,7 +124,7 @@ export async function job(scene: Scene): Promise<void> {
 
 // The address of the form with what this job had.
 function formOf(it: Job): string {
-  const asked = it.request;
+  const asked: Record<string, unknown> = { ...it.request };
   const words = (value: unknown) => (Array.isArray(value) ? value.filter((one) => typeof one !== 'object').join(',') : undefined);
   const made = asked['synthetic'] as { geometry?: Record<string, number | string>; tokens?: number; seed?: number } | undefined;
   const plain = (name: string) => {

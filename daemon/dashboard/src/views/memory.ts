@@ -7,7 +7,7 @@ import { figure, request, type Figure } from '../figure.ts';
 import { bytes, clock, count, percent } from '../format.ts';
 import { writePlace } from '../place.ts';
 import type { Scene } from '../scene.ts';
-import type { Bytes, Cache, Stats, Version } from '../types.ts';
+import type { ByteParts, Cache, Stats, Version } from '../types.ts';
 
 const shown = 16; // bars; the table has all
 
@@ -25,14 +25,14 @@ async function allCaches(signal: AbortSignal): Promise<Cache[]> {
 
 // Parts of a cache change with its revision only, so each is asked for once.
 class Parts {
-  private known = new Map<string, Bytes>();
+  private known = new Map<string, ByteParts>();
   private key = (cache: Cache) => `${cache.id} ${cache.created} ${cache.revision} ${cache.bytes}`;
 
-  of(cache: Cache): Bytes | null {
+  of(cache: Cache): ByteParts | null {
     return this.known.get(this.key(cache)) ?? null;
   }
   async fetch(caches: Cache[], signal: AbortSignal): Promise<void> {
-    const next = new Map<string, Bytes>();
+    const next = new Map<string, ByteParts>();
     const wanted: Cache[] = [];
     for (const cache of caches) {
       const there = this.of(cache);
@@ -53,9 +53,9 @@ class Parts {
   }
 }
 
-function sum(list: (Bytes | null)[]): Bytes {
-  const total: Bytes = { total: 0, values: 0, bitmaps: 0, meta: 0, slack: 0, window: 0, tables: 0, positions: 0 };
-  for (const one of list) if (one) for (const key of Object.keys(total) as (keyof Bytes)[]) total[key] += one[key];
+function sum(list: (ByteParts | null)[]): ByteParts {
+  const total: ByteParts = { total: 0, values: 0, bitmaps: 0, meta: 0, slack: 0, window: 0, tables: 0, positions: 0 };
+  for (const one of list) if (one) for (const key of Object.keys(total) as (keyof ByteParts)[]) total[key] += one[key];
   return total;
 }
 

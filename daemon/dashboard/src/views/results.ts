@@ -5,12 +5,12 @@ import { empty, fill, foreign, h, table, type Column } from '../dom.ts';
 import { clock, count } from '../format.ts';
 import { writePlace } from '../place.ts';
 import type { Scene } from '../scene.ts';
-import type { ResultItem, Version } from '../types.ts';
+import type { ResultSummary, Version } from '../types.ts';
 
 export async function results(scene: Scene): Promise<void> {
   const pair = h('a', { class: 'tool', 'aria-disabled': 'true' }, 'Compare two');
   scene.open('Results', 'Finished experiments, newest first. Choose two to compare them.', pair);
-  const first = await maybe<{ results: ResultItem[] }>('/v1/results?limit=1', scene.signal);
+  const first = await maybe<{ results: ResultSummary[] }>('/v1/results?limit=1', scene.signal);
   if (!first) return fill(scene.body, empty('No results here', h('p', null, 'This mustafard has no jobs: it is older than this page.')));
   const version = await json<Version>('/version', scene.signal);
   const chosen: string[] = (scene.place.query['choose'] ?? '').split(',').filter(Boolean);
@@ -33,7 +33,7 @@ export async function results(scene: Scene): Promise<void> {
     else pair.removeAttribute('href');
     pair.className = ready ? 'primary' : 'tool';
   };
-  const columns: Column<ResultItem>[] = [
+  const columns: Column<ResultSummary>[] = [
     { name: 'Result', text: true, show: (one) => h('a', { href: writePlace(['results', one.id]) }, foreign(one.label || one.id)) },
     { name: 'Compare', text: true, show: (one) => h('input', { type: 'checkbox', value: one.id, checked: chosen.includes(one.id), 'aria-label': `choose ${one.id}`,
       onchange: (event) => choose(one.id, (event.target as HTMLInputElement).checked) }) },
@@ -49,7 +49,7 @@ export async function results(scene: Scene): Promise<void> {
   told();
   let was = '';
   await poll(4000, scene.signal, async () => {
-    const page = await json<{ results: ResultItem[]; next: string | null }>('/v1/results?limit=200', scene.signal);
+    const page = await json<{ results: ResultSummary[]; next: string | null }>('/v1/results?limit=200', scene.signal);
     scene.fault(null);
     const now = JSON.stringify(page);
     if (now === was) return;
