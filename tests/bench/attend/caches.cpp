@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <numeric>
 
 #include "experiment/half.hpp"
+#include "patterns.hpp"
 
 namespace mustafar::bench {
 namespace {
@@ -35,14 +37,20 @@ std::int32_t read_bytes(void* user, void* data, std::size_t bytes, std::size_t* 
     return 0;
 }
 
+constexpr std::uint32_t window = 32; // of every recipe here, or more
+
+std::vector<std::uint32_t> lengths_of(const Shape& shape) {
+    return unequal_lengths(shape.kv_heads, shape.tokens, shape.unequal, 2 * window);
+}
+
 // Appends `tokens` tokens, a chunk at a time.
-void fill(const Trace& trace, const Shape& shape, mustafar_cache* cache) {
+void fill(const Trace& trace, const Shape& shape, std::uint32_t tokens, mustafar_cache* cache) {
     constexpr std::uint32_t chunk = 4096;
     const std::size_t d = trace.head_dim;
     std::vector<std::uint16_t> k(std::size_t{chunk} * shape.kv_heads * d);
     std::vector<std::uint16_t> v(k.size());
-    for (std::uint32_t first = 0; first < shape.tokens; first += chunk) {
-        const std::uint32_t count = std::min(chunk, shape.tokens - first);
+    for (std::uint32_t first = 0; first < tokens; first += chunk) {
+        const std::uint32_t count = std::min(chunk, tokens - first);
         for (std::uint32_t t = 0; t < count; ++t) {
             for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
                 const std::size_t layer = h / trace.kv_heads % trace.layers.size();
@@ -104,6 +112,20 @@ void* Arena::allocate(std::size_t bytes) {
     return result;
 }
 
+// Heads lose their oldest tokens until each has its length.
+void Caches::shorten(const Shape& shape, mustafar_cache* cache) {
+    const std::vector<std::uint32_t> lengths = lengths_of(shape);
+    rows_ = std::accumulate(lengths.begin(), lengths.end(), 0.0);
+    std::vector<std::int32_t> oldest(lengths.front());
+    std::iota(oldest.begin(), oldest.end(), 0);
+    for (std::uint32_t head = 1; head < shape.kv_heads; ++head) {
+        const std::size_t gone = lengths.front() - lengths[head];
+        if (gone > 0) {
+            call("evict", mustafar_cache_evict, cache, 0U, head, oldest.data(), gone, 0U);
+        }
+    }
+}
+
 Caches::Caches(const Trace& trace, const Shape& shape, const std::string& recipe,
                const std::string& backend, std::uint32_t threads, std::size_t working_set) {
     geometry_ = trace.geometry();
@@ -117,21 +139,22 @@ Caches::Caches(const Trace& trace, const Shape& shape, const std::string& recipe
     call("kernel", mustafar_context_kernel, context_.get(), "attend", &row);
     kernel_ = row.name;
     auto options = sized<mustafar_cache_options>();
-    options.max_tokens = shape.tokens;
+    options.max_tokens = lengths_of(shape).front();
     options.flags = MUSTAFAR_CACHE_AUTO;
     {
         Cache first = make<mustafar_cache>(recipe, mustafar_cache_create, context_.get(),
                                            &geometry_, recipe_.get(), &options);
-        fill(trace, shape, first.get());
+        fill(trace, shape, options.max_tokens, first.get());
+        shorten(shape, first.get());
         call(recipe, mustafar_cache_save, first.get(), "", write_bytes, &snapshot_);
         auto bytes = sized<mustafar_bytes>();
         call(recipe, mustafar_cache_bytes, first.get(), MUSTAFAR_ALL, MUSTAFAR_ALL, &bytes);
         const auto read =
             static_cast<double>(bytes.values + bytes.bitmaps + bytes.meta + bytes.window);
-        bytes_per_token_head_ = read / shape.tokens / shape.kv_heads;
+        bytes_per_token_head_ = read / rows_;
         caches_.push_back(std::move(first));
     }
-    const double one = bytes_per_token_head_ * shape.tokens * shape.kv_heads;
+    const double one = bytes_per_token_head_ * rows_;
     while (one * static_cast<double>(caches_.size()) < static_cast<double>(working_set)) {
         Source source{&snapshot_};
         caches_.push_back(make<mustafar_cache>(recipe, mustafar_cache_load, context_.get(),

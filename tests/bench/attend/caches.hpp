@@ -17,7 +17,8 @@ using namespace mustafar::experiment;
 struct Shape {
     std::uint32_t q_heads = 32;
     std::uint32_t kv_heads = 8;
-    std::uint32_t tokens = 16384;
+    std::uint32_t tokens = 16384; // of a head; their mean where heads are unequal
+    double unequal = 1.0;         // longest head / mean
     std::uint32_t group() const { return q_heads / kv_heads; }
 };
 
@@ -41,7 +42,7 @@ class Arena {
     std::size_t used_ = 0; // of the last block
 };
 
-// One layer of `tokens` tokens under a recipe, as many copies as fill `working_set` bytes. Head h takes
+// One layer of `tokens` tokens under a recipe (a name, a shorthand or JSON), as many copies as fill `working_set` bytes. Head h takes
 // head h of the trace's (layer, head) pairs, its tokens turned by an offset of its own.
 class Caches {
   public:
@@ -51,12 +52,15 @@ class Caches {
     std::size_t copies() const { return caches_.size(); }
     const mustafar_cache* at(std::size_t i) const { return caches_[i].get(); }
     double bytes_per_token_head() const { return bytes_per_token_head_; }
+    double rows() const { return rows_; } // of all heads of one copy
     const std::string& kernel() const { return kernel_; }
     // Attention outputs of `ref` on the same bytes.
     std::vector<float> reference(const Shape& shape, const mustafar_tensor& q,
                                  const mustafar_attend_options& options) const;
 
   private:
+    void shorten(const Shape& shape, mustafar_cache* cache);
+
     Arena arena_; // outlives the context
     mustafar_geometry geometry_{};
     Recipe recipe_;
@@ -65,6 +69,7 @@ class Caches {
     std::vector<std::uint8_t> snapshot_;
     std::string kernel_;
     double bytes_per_token_head_ = 0.0;
+    double rows_ = 0.0;
 };
 
 // The last recorded queries of the trace's heads, [1][1][q_heads][d], f32.

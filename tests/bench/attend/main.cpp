@@ -14,6 +14,7 @@
 
 #include "caches.hpp"
 #include "machine.hpp"
+#include "patterns.hpp"
 
 namespace mustafar::bench {
 namespace {
@@ -30,6 +31,8 @@ struct Settings {
     std::uint32_t rounds = 9;
     std::uint32_t working_set_mb = 288;
     double drop_mass = 0.0;
+    double ragged = 0.0;
+    double unequal = 1.0;
     bool quick = false;
     bool no_error = false;
     std::string json;
@@ -72,7 +75,7 @@ class Bench {
     Bench(const Settings& settings, const Trace& trace) : settings_(settings), trace_(trace) {}
 
     void run(std::uint32_t tokens, std::uint32_t threads, nlohmann::json& rows) {
-        shape_ = {settings_.q_heads, settings_.kv_heads, tokens};
+        shape_ = {settings_.q_heads, settings_.kv_heads, tokens, 1.0};
         q_ = queries_of(trace_, shape_);
         const std::vector<Variant> variants = measure(threads);
         print(variants, threads, rows);
@@ -99,8 +102,7 @@ class Bench {
             spent += now_ns() - start;
             ++passes;
         }
-        return spent / static_cast<double>(passes * caches.copies()) / shape_.tokens /
-               shape_.kv_heads;
+        return spent / static_cast<double>(passes * caches.copies()) / caches.rows();
     }
 
     mustafar_attend_options options_of(double drop_mass) const {
@@ -125,20 +127,37 @@ class Bench {
         return variant;
     }
 
+    std::shared_ptr<Caches> fill(const std::string& name, const std::string& recipe,
+                                 const Shape& shape, const std::string& backend,
+                                 std::uint32_t threads) const {
+        note(fmt::format("filling {} of {} tokens", name, shape.tokens));
+        return std::make_shared<Caches>(trace_, shape, recipe, backend, threads,
+                                        std::size_t{settings_.working_set_mb} << 20);
+    }
+
     std::vector<Variant> measure(std::uint32_t threads) {
         std::vector<Variant> variants;
         std::vector<float> out(std::size_t{shape_.q_heads} * trace_.head_dim);
         for (const std::string& backend : settings_.backends) {
             for (const std::string& recipe : settings_.recipes) {
-                note(fmt::format("filling {} of {} tokens", recipe, shape_.tokens));
-                const auto caches =
-                    std::make_shared<Caches>(trace_, shape_, recipe, backend, threads,
-                                             std::size_t{settings_.working_set_mb} << 20);
+                const auto caches = fill(recipe, recipe, shape_, backend, threads);
                 variants.push_back(variant_of(recipe, caches, 0.0, out));
                 if (settings_.drop_mass > 0.0) {
                     variants.push_back(variant_of(fmt::format("{}, drop", recipe), caches,
                                                   settings_.drop_mass, out));
                 }
+                if (settings_.unequal > 1.0) {
+                    Shape unequal = shape_;
+                    unequal.unequal = settings_.unequal;
+                    const std::string name = fmt::format("{}, unequal", recipe);
+                    variants.push_back(
+                        variant_of(name, fill(name, recipe, unequal, backend, threads), 0.0, out));
+                }
+            }
+            if (settings_.ragged > 0.0) {
+                const std::string recipe = ragged_recipe(trace_, settings_.ragged);
+                variants.push_back(variant_of(
+                    "ragged", fill("ragged", recipe, shape_, backend, threads), 0.0, out));
             }
         }
         const Stream stream(std::size_t{512} << 20, threads);
@@ -235,6 +254,14 @@ int run(int argc, char** argv) {
     app.add_option("--drop-mass", settings.drop_mass,
                    "measure each recipe a second time, leaving out so much weight")
         ->check(CLI::Range(0.0, 1.0));
+    app.add_option(
+           "--ragged", settings.ragged,
+           "measure rows of unequal counts, too: so much of the trace stays, by a threshold")
+        ->check(CLI::Range(0.0, 1.0));
+    app.add_option("--unequal", settings.unequal,
+                   "measure each recipe a second time with heads of unequal lengths, as many "
+                   "tokens in all: longest / mean, at most --kv-heads")
+        ->check(CLI::Range(1.0, 64.0));
     app.add_flag("--quick", settings.quick, "two minutes: 16384 tokens, one thread, 7 rounds");
     app.add_flag("--no-error", settings.no_error, "do not compare with the reference rows");
     app.add_option("--json", settings.json, "write the rows there");
