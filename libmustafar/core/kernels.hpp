@@ -71,7 +71,7 @@ struct PackArgs {
 };
 using PackFn = void (*)(const PackArgs&);
 
-// ---- order: a full page of exact K rows by columns (format/columns.hpp) ------------------------
+// ---- order: a full page of K rows by columns (format/columns.hpp) ------------------------------
 using OrderFn = void (*)(const HeadSpec&, Page&);
 
 // ---- what a kernel sees of one kv head ---------------------------------------------------------
@@ -169,7 +169,7 @@ struct Kernels { // the rows a context uses
     AttendFn attend;
     MergeFn merge;
     bool attend_in_parts; // the attend row does parts; the core merges them
-    bool key_columns;     // attend wants full pages of exact K by columns (format/columns.hpp)
+    bool key_columns;     // attend wants full pages of K by columns (format/columns.hpp)
     OrderFn order;        // what puts them into that order
     KernelRow rows[6];    // prune, pack, unpack, attend, merge, order
 };

@@ -37,8 +37,10 @@ struct Copy { // of one side's bitmaps and codes, while they are rewritten
     std::array<std::byte, page_rows * max_code_bytes> codes;
 };
 
-void take(const SideSpec& side, const PageSide& arrays, Copy& copy) {
-    const std::size_t codes = std::size_t{page_rows} * arrays.strides.codes;
+void take(const SideSpec& side, const Page& page, const PageSide& arrays, Copy& copy) {
+    const std::size_t codes = arrays.offsets != nullptr
+                                  ? page.code_bytes[0]
+                                  : std::size_t{page_rows} * arrays.strides.codes;
     std::memcpy(copy.codes.data(), arrays.codes, codes);
     std::memset(arrays.codes, 0, codes);
     if (arrays.bitmaps == nullptr) { return; }
@@ -96,7 +98,7 @@ void masks_to_rows(std::size_t d, const std::byte* columns, std::byte* rows) {
 template <typename Move>
 void for_each_code(const SideSpec& side, const std::byte* columns, const Move& move) {
     Cursors cursors = column_starts(side.d, columns);
-    for (std::size_t row = 0; row < page_rows; ++row) {
+    for (std::uint32_t row = 0; row < page_rows; ++row) {
         std::size_t index = 0;
         for (std::size_t c = 0; c < side.d; ++c) {
             if (((column_mask(columns, c) >> row) & 1U) == 0) { continue; }
@@ -113,12 +115,12 @@ void order_ref(const HeadSpec& head, Page& page) {
     const SideSpec& side = head.k;
     PageSide arrays = page_side(head, Side::k, page);
     Copy copy;
-    take(side, arrays, copy);
+    take(side, page, arrays, copy);
     if (arrays.bitmaps != nullptr) {
         masks_to_columns(side.d, copy.bitmaps.data(), arrays.bitmaps);
     }
-    for_each_code(side, arrays.bitmaps, [&](std::size_t row, std::size_t index, std::size_t to) {
-        const std::byte* codes = copy.codes.data() + row * arrays.strides.codes;
+    for_each_code(side, arrays.bitmaps, [&](std::uint32_t row, std::size_t index, std::size_t to) {
+        const std::byte* codes = copy.codes.data() + (arrays.row_codes(row) - arrays.codes);
         put_code(arrays.codes, to, side.bits, get_code(codes, index, side.bits));
     });
     page.key_columns = 1;
@@ -129,11 +131,11 @@ void keys_to_rows(const HeadSpec& head, Page& page) {
     const SideSpec& side = head.k;
     PageSide arrays = page_side(head, Side::k, page);
     Copy copy;
-    take(side, arrays, copy);
+    take(side, page, arrays, copy);
     const std::byte* columns = arrays.bitmaps != nullptr ? copy.bitmaps.data() : nullptr;
     if (columns != nullptr) { masks_to_rows(side.d, columns, arrays.bitmaps); }
-    for_each_code(side, columns, [&](std::size_t row, std::size_t index, std::size_t from) {
-        std::byte* codes = arrays.codes + row * arrays.strides.codes;
+    for_each_code(side, columns, [&](std::uint32_t row, std::size_t index, std::size_t from) {
+        std::byte* codes = arrays.codes + (arrays.row_codes(row) - arrays.codes);
         put_code(codes, index, side.bits, get_code(copy.codes.data(), from, side.bits));
     });
     page.key_columns = 0;
@@ -142,7 +144,6 @@ void keys_to_rows(const HeadSpec& head, Page& page) {
 void load_column_row(const SideSpec& side, const PageSide& arrays, std::uint32_t slot,
                      RowImage& image) {
     image = RowImage{};
-    image.count = side.keep;
     const std::uint32_t before = (1U << slot) - 1U;
     std::size_t index = 0;
     std::size_t start = 0; // of the channel's codes
@@ -156,8 +157,17 @@ void load_column_row(const SideSpec& side, const PageSide& arrays, std::uint32_t
         }
         start += static_cast<std::size_t>(std::popcount(mask));
     }
+    image.count = static_cast<std::uint32_t>(index);
     std::memcpy(image.meta, arrays.meta + std::size_t{slot} * arrays.strides.meta,
                 arrays.strides.meta);
+}
+
+std::uint32_t kept_in_columns(const SideSpec& side, const PageSide& arrays, std::uint32_t valid) {
+    std::uint32_t kept = 0;
+    for (std::size_t c = 0; c < side.d; ++c) {
+        kept += static_cast<std::uint32_t>(std::popcount(column_mask(arrays.bitmaps, c) & valid));
+    }
+    return kept;
 }
 
 } // namespace mustafar

@@ -99,6 +99,7 @@ const std::byte* PageSide::row_codes(std::uint32_t slot) const {
 }
 
 std::uint32_t PageSide::row_count(const SideSpec& side, std::uint32_t slot) const {
+    MUSTAFAR_ASSERT(!columns);
     if (side.encoding != Encoding::ragged) { return side.keep; }
     return popcount_bytes(bitmaps + std::size_t{slot} * strides.bitmap, strides.bitmap);
 }
@@ -204,7 +205,8 @@ PageUse page_use(const HeadSpec& head, const PageRef& ref) {
         PageUse use = rows_use(spec, rows, 1);
         if (spec.encoding == Encoding::ragged) {
             const PageSide arrays = page_side(head, side, *ref.page);
-            for (std::uint32_t slot = 0; slot < page_rows; ++slot) {
+            if (arrays.columns) { use.values += kept_in_columns(spec, arrays, ref.valid) * 2; }
+            for (std::uint32_t slot = 0; slot < page_rows && !arrays.columns; ++slot) {
                 if (((ref.valid >> slot) & 1U) == 0) { continue; }
                 use.values += code_bytes(arrays.row_count(spec, slot), spec.bits);
             }

@@ -74,8 +74,9 @@ static inline attend_budget attend_budget_of(const char* backend, attend_freedom
     }
     if (freedom.value_codes) { /* weights times scale in 8 bits of the largest of a tile */
         budget.out = budget_more(budget.out, 2.5e-2);
-        budget.tail =
-            budget_more(budget.tail, 1e-2); /* codes count from the lowest value of a row */
+        /* Codes count from the lowest value of a row: 32 weights, each off by up to half a step of 1/255 of
+         * the largest, times codes of half the range on average: 0.6 % (one sigma) of the largest value. */
+        budget.tail = budget_more(budget.tail, 2e-2);
     }
     return budget;
 }

@@ -50,6 +50,11 @@ class Tiles {
         }
         fixed_ = !is_ragged(*head.spec);
         if (fixed_ && head.page_count > 0) { place_sides(*head.pages[0].page); }
+        if (!fixed_ && head.page_count > 0) {
+            const Page& first = *head.pages[0].page;
+            v_at_ = at_[0].bytes = first.v_at;
+            at_[1].bytes = first.data_bytes - first.v_at;
+        }
     }
 
     // Row index of a tile's first row.
@@ -80,9 +85,10 @@ class Tiles {
         return is_page(tile) ? page(head_.pages[tile - tiles_.sink], side) : window(tile, side);
     }
 
-    // The bytes of a side of a tile that is a page of fixed layout; else nothing to fetch ahead.
+    // The bytes of a side of a tile that is a page; else nothing to fetch ahead. Ragged pages are taken
+    // to be as long as the first: to look would be to wait for what is to be fetched.
     Ahead ahead(std::uint32_t tile, Side side) const {
-        if (!fixed_ || tile >= tiles_.sink + tiles_.pages || tile < tiles_.sink) { return {}; }
+        if (!is_page(tile)) { return {}; }
         const Page* page = head_.pages[tile - tiles_.sink].page;
         const SideAt& at = at_[static_cast<int>(side)];
         if (side == Side::v) {

@@ -20,7 +20,8 @@ static_assert(page_rows == 32, "a row is a bit of a mask and a lane of a vector 
 struct Rows { // what lies in the page by rows, while it is rewritten; 64 bytes are read behind each
     alignas(64) U8 codes[page_rows * max_head_dim * 2 + 64]; // of 16 bits, or a byte each
     alignas(64) U8 bitmaps[page_rows * max_bitmap_bytes + 64];
-    std::size_t stride; // of codes
+    std::size_t stride;    // of codes
+    U32 before[page_rows]; // codes in front of a row's first, besides its stride
 };
 
 MUSTAFAR_INLINE __m512i load(const void* at) { return _mm512_loadu_si512(at); }
@@ -63,10 +64,17 @@ MUSTAFAR_INLINE void join_codes(const U8* from, U32 count, U32 bits, U8* to) {
     }
 }
 
-void take_rows(const SideSpec& side, const PageSide& arrays, Rows& rows) {
+void take_rows(const SideSpec& side, const PageSide& arrays, std::size_t ragged_bytes, Rows& rows) {
     const std::size_t stride = arrays.strides.codes;
     rows.stride = stride;
-    if (side.bits < 8) {
+    std::memset(rows.before, 0, sizeof rows.before);
+    if (arrays.offsets != nullptr) { // ragged, of 16 bits
+        rows.stride = 0;
+        for (U32 row = 0; row < page_rows; ++row) {
+            rows.before[row] = static_cast<U32>(arrays.row_codes(row) - arrays.codes) / 2;
+        }
+        std::memcpy(rows.codes, arrays.codes, ragged_bytes);
+    } else if (side.bits < 8) {
         rows.stride = side.keep;
         const auto* codes = reinterpret_cast<const U8*>(arrays.codes);
         for (U32 row = 0; row < page_rows; ++row) { // what goes too far is overwritten by the next
@@ -160,7 +168,8 @@ MUSTAFAR_INLINE void move_block(const Rows& rows, const U32* bits, const U32* ma
 template <bool bytes>
 void move_codes(const SideSpec& side, const Rows& rows, std::byte* bitmaps, U8* out) {
     const U32 d = side.d;
-    U32 cursors[page_rows] = {};
+    U32 cursors[page_rows];
+    std::memcpy(cursors, rows.before, sizeof cursors);
     U32 total = 0;
     for (U32 c = 0; c < d; c += 32) {
         const U32 columns = d - c < 32 ? d - c : 32;
@@ -193,7 +202,7 @@ void order_avx512(const HeadSpec& head, Page& page) {
     const PageSide arrays = page_side(head, Side::k, page);
     auto* out = reinterpret_cast<U8*>(arrays.codes);
     Rows rows;
-    take_rows(side, arrays, rows);
+    take_rows(side, arrays, page.code_bytes[0], rows);
     if (side.bits == 16) {
         move_codes<false>(side, rows, arrays.bitmaps, out);
     } else if (side.bits == 8) {
