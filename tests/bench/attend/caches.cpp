@@ -37,6 +37,11 @@ std::int32_t read_bytes(void* user, void* data, std::size_t bytes, std::size_t* 
     return 0;
 }
 
+std::size_t layer_of(const Trace& trace, const Shape& shape, std::uint32_t kv_head) {
+    return shape.layer < 0 ? kv_head / trace.kv_heads % trace.layers.size()
+                           : static_cast<std::size_t>(shape.layer);
+}
+
 constexpr std::uint32_t window = 32; // of every recipe here, or more
 
 std::vector<std::uint32_t> lengths_of(const Shape& shape) {
@@ -53,9 +58,13 @@ void fill(const Trace& trace, const Shape& shape, std::uint32_t tokens, mustafar
         const std::uint32_t count = std::min(chunk, tokens - first);
         for (std::uint32_t t = 0; t < count; ++t) {
             for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
-                const std::size_t layer = h / trace.kv_heads % trace.layers.size();
+                const std::size_t layer = layer_of(trace, shape, h);
                 const std::uint32_t head = h % trace.kv_heads;
-                const std::size_t row = trace.row(head, (first + t + h * 331) % trace.tokens);
+                const std::uint32_t turn = shape.layer < 0 ? h * 331 : 0;
+                // The newest token is the trace's newest.
+                const std::uint32_t token =
+                    (first + t + turn + trace.tokens - tokens % trace.tokens);
+                const std::size_t row = trace.row(head, token % trace.tokens);
                 const std::size_t to = (std::size_t{t} * shape.kv_heads + h) * d;
                 std::copy_n(trace.layers[layer].k.data() + row, d, k.data() + to);
                 std::copy_n(trace.layers[layer].v.data() + row, d, v.data() + to);
@@ -184,7 +193,7 @@ std::vector<float> queries_of(const Trace& trace, const Shape& shape) {
     std::vector<float> q(std::size_t{shape.q_heads} * d);
     for (std::uint32_t h = 0; h < shape.q_heads; ++h) {
         const std::uint32_t kv = h / shape.group();
-        const std::size_t layer = kv / trace.kv_heads % trace.layers.size();
+        const std::size_t layer = layer_of(trace, shape, kv);
         const std::uint32_t head =
             kv % trace.kv_heads * trace.group() + h % shape.group() % trace.group();
         const std::uint32_t index = trace.queries - 1 - h % shape.group() / trace.group();

@@ -19,6 +19,7 @@ struct Shape {
     std::uint32_t kv_heads = 8;
     std::uint32_t tokens = 16384; // of a head; their mean where heads are unequal
     double unequal = 1.0;         // longest head / mean
+    int layer = -1;               // of the trace, as it is; -1: heads of all layers
     std::uint32_t group() const { return q_heads / kv_heads; }
 };
 
@@ -43,7 +44,8 @@ class Arena {
 };
 
 // One layer of `tokens` tokens under a recipe (a name, a shorthand or JSON), as many copies as fill `working_set` bytes. Head h takes
-// head h of the trace's (layer, head) pairs, its tokens turned by an offset of its own.
+// head h of the trace's (layer, head) pairs, its tokens turned by an offset of its own; or the heads are those
+// of one layer, its tokens repeated in order.
 class Caches {
   public:
     Caches(const Trace& trace, const Shape& shape, const std::string& recipe,

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "caches.hpp"
@@ -33,6 +34,7 @@ struct Settings {
     double drop_mass = 0.0;
     double ragged = 0.0;
     double unequal = 1.0;
+    bool by_layer = false;
     bool quick = false;
     bool no_error = false;
     std::string json;
@@ -74,11 +76,25 @@ class Bench {
   public:
     Bench(const Settings& settings, const Trace& trace) : settings_(settings), trace_(trace) {}
 
-    void run(std::uint32_t tokens, std::uint32_t threads, nlohmann::json& rows) {
-        shape_ = {settings_.q_heads, settings_.kv_heads, tokens, 1.0};
+    void run(const Shape& shape, std::uint32_t threads, nlohmann::json& rows) {
+        shape_ = shape;
         q_ = queries_of(trace_, shape_);
         const std::vector<Variant> variants = measure(threads);
         print(variants, threads, rows);
+        note_gains(variants);
+    }
+
+    // What drop_mass wins, over all that was run: times with / without, medians of rounds.
+    void print_gains() const {
+        if (gains_.empty()) { return; }
+        fmt::print("\ndrop_mass {}: time without / with it\n", settings_.drop_mass);
+        for (const auto& [recipe, gains] : gains_) {
+            double sum = 0.0;
+            for (const double gain : gains) { sum += gain; }
+            fmt::print("{:<17} mean {:.2f}, least {:.2f}, most {:.2f} of {} runs\n", recipe,
+                       sum / static_cast<double>(gains.size()), quantile(gains, 0.0),
+                       quantile(gains, 1.0), gains.size());
+        }
     }
 
   private:
@@ -185,14 +201,28 @@ class Bench {
         return variants;
     }
 
+    void note_gains(const std::vector<Variant>& variants) {
+        for (std::size_t i = 1; i < variants.size(); ++i) {
+            const Variant& with = variants[i];
+            const Variant& without = variants[i - 1];
+            if (with.drop_mass <= 0.0) { continue; }
+            std::vector<double> ratios;
+            for (std::size_t round = 0; round < with.ns.size(); ++round) {
+                ratios.push_back(without.ns[round] / with.ns[round]);
+            }
+            gains_[without.recipe + " " + with.caches->kernel()].push_back(quantile(ratios, 0.5));
+        }
+    }
+
     void print(const std::vector<Variant>& variants, std::uint32_t threads,
                nlohmann::json& rows) const {
         const double stream = quantile(stream_, 0.5);
         fmt::print(
             "\n{} tokens, {} thread{}, {} q heads, {} kv heads, d = {}; stream read {:.1f} GB/s, "
-            "clock {:.1f} GHz, vector fma {:.1f} per ns\n",
+            "clock {:.1f} GHz, vector fma {:.1f} per ns{}\n",
             shape_.tokens, threads, threads == 1 ? "" : "s", shape_.q_heads, shape_.kv_heads,
-            trace_.head_dim, stream, quantile(clock_, 0.5), quantile(vectors_, 0.5));
+            trace_.head_dim, stream, quantile(clock_, 0.5), quantile(vectors_, 0.5),
+            shape_.layer < 0 ? "" : fmt::format("; layer {}", shape_.layer));
         fmt::print("{:<17} {:<18} {:>9} {:>8} {:>14} {:>7} {:>8} {:>8} {:>9}\n", "recipe", "row",
                    "bytes", "ns", "p10..p90", "GB/s", "% stream", "x dense", "error");
         for (const Variant& v : variants) {
@@ -227,9 +257,10 @@ class Bench {
     const Trace& trace_;
     Shape shape_;
     std::vector<float> q_;
-    std::vector<double> stream_;  // GB/s, one per round
-    std::vector<double> clock_;   // GHz
-    std::vector<double> vectors_; // fused multiply-adds per ns
+    std::vector<double> stream_;                       // GB/s, one per round
+    std::vector<double> clock_;                        // GHz
+    std::vector<double> vectors_;                      // fused multiply-adds per ns
+    std::map<std::string, std::vector<double>> gains_; // of drop_mass, one per run
 };
 
 int run(int argc, char** argv) {
@@ -251,6 +282,8 @@ int run(int argc, char** argv) {
     app.add_option("--rounds", settings.rounds)->check(CLI::Range(1, 1000));
     app.add_option("--working-set", settings.working_set_mb, "MB per recipe")
         ->check(CLI::Range(0, 16384));
+    app.add_flag("--by-layer", settings.by_layer,
+                 "each layer of the trace on its own, with its own heads, its tokens in order");
     app.add_option("--drop-mass", settings.drop_mass,
                    "measure each recipe a second time, leaving out so much weight")
         ->check(CLI::Range(0.0, 1.0));
@@ -273,11 +306,20 @@ int run(int argc, char** argv) {
     }
     const Trace trace = load_trace(settings.trace);
     nlohmann::json rows = nlohmann::json::array();
+    Bench bench(settings, trace);
     for (const std::uint32_t threads : settings.threads) {
         for (const std::uint32_t tokens : settings.tokens) {
-            Bench(settings, trace).run(tokens, threads, rows);
+            if (!settings.by_layer) {
+                bench.run({settings.q_heads, settings.kv_heads, tokens}, threads, rows);
+                continue;
+            }
+            for (std::size_t layer = 0; layer < trace.layers.size(); ++layer) {
+                const int index = static_cast<int>(layer);
+                bench.run({trace.q_heads, trace.kv_heads, tokens, 1.0, index}, threads, rows);
+            }
         }
     }
+    bench.print_gains();
     if (!settings.json.empty()) {
         std::ofstream file(settings.json);
         file << rows.dump(1) << '\n';
