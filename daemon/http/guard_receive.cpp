@@ -34,6 +34,9 @@ bool is_request_id(std::string_view text) {
     });
 }
 
+// Their bodies are told from repeated ones.
+bool is_append(const Route& route) { return std::string_view(route.path).ends_with("/append"); }
+
 // The client's own, or the process's random number and a count.
 std::string request_id(const Head* head) {
     if (head != nullptr) {
@@ -239,7 +242,12 @@ void Guard::admit(Connection& connection, const Head& head) {
     }
     connection.phase = Phase::body;
     connection.moved = true;
-    if (body.size() - here >= 2 * low_water_bytes) { wake_at(connection, low_water_bytes); }
+    if (body.size() - here >= 2 * low_water_bytes) {
+        wake_at(connection, low_water_bytes);
+        if (is_append(*connection.exchange->request.route)) {
+            connection.exchange->request.hash.emplace().add(body.data(), here);
+        }
+    }
     // It must go on, and it must end: who sends nothing holds no memory.
     connection.deadline = now_ + seconds(config_.body_timeout);
     connection.last_call = now_ + seconds(config_.body_timeout +
@@ -255,8 +263,10 @@ bool Guard::receive_body(Connection& connection) {
     Staging& body = connection.exchange->request.body;
     const std::size_t turn = std::min(body.size() - connection.received, turn_bytes);
     const std::ptrdiff_t got = receive(connection, body.data() + connection.received, turn);
-    connection.received += static_cast<std::size_t>(got);
     if (got > 0) {
+        std::optional<BodyHash>& hash = connection.exchange->request.hash;
+        if (hash) { hash->add(body.data() + connection.received, static_cast<std::size_t>(got)); }
+        connection.received += static_cast<std::size_t>(got);
         connection.deadline = now_ + seconds(config_.body_timeout);
         connection.moved = true;
     }

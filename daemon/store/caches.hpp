@@ -39,7 +39,7 @@ struct LastAppend {
     std::uint32_t tokens = 0; // 0: none that could be repeated
     mustafar_dtype dtype = 0;
     bool tentative = false;
-    std::uint64_t digest[2] = {0, 0}; // XXH3-128 of the body
+    BodyDigest digest{}; // of the body
     bool operator==(const LastAppend&) const = default;
 };
 

@@ -94,7 +94,7 @@ void Cache::stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t
     const std::uint32_t count = std::min(window_.step, rows - done);
     gather(head, kv_head, first + done, count, incoming, *scratch);
     stage_chunk(head, first + done, count, *scratch);
-    if (head.stage.rows == rows) { order_staged(head); }
+    order_staged(head);
 }
 
 void Cache::stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count,
