@@ -12,23 +12,7 @@ namespace {
 
 constexpr std::size_t region_min = 256 << 10;
 constexpr std::size_t region_max = 8 << 20;
-constexpr std::size_t huge_page = 2 << 20; // asked for by one call instead of 512 faults
-
-// From a huge page on, in such pages. nullptr: the machine has no memory.
-char* map_region(std::size_t bytes) {
-    const std::size_t spare = bytes < huge_page ? 0 : huge_page;
-    void* mapped =
-        ::mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) { return nullptr; }
-    auto* base = static_cast<char*>(mapped);
-    if (spare == 0) { return base; }
-    const std::size_t before = -reinterpret_cast<std::uintptr_t>(base) % huge_page;
-    if (before > 0) { ::munmap(base, before); }
-    base += before;
-    if (before < spare) { ::munmap(base + bytes, spare - before); }
-    ::madvise(base, bytes, MADV_HUGEPAGE); // a hint: its failure costs time only
-    return base;
-}
+constexpr std::size_t fault_step = 1 << 20; // faulted in by one call instead of 256 faults
 
 } // namespace
 
@@ -56,9 +40,10 @@ struct Slabs::Region {
         }
         char* data = base + fresh;
         fresh += block;
-        if (fresh > faulted && bytes >= huge_page) {
-            ::madvise(base + faulted, huge_page, MADV_POPULATE_WRITE); // else they come one by one
-            faulted += huge_page;
+        if (fresh > faulted && bytes >= fault_step) {
+            const std::size_t step = std::min(fault_step, bytes - faulted);
+            ::madvise(base + faulted, step, MADV_POPULATE_WRITE); // else they come one by one
+            faulted += step;
         }
         return data;
     }
@@ -81,10 +66,10 @@ Slabs::Region* Slabs::make_region(std::size_t block) {
     const std::size_t wanted = std::max(same.bytes / 4, 4 * block);
     const std::size_t bytes = std::clamp(std::bit_ceil(wanted), region_min,
                                          std::max(region_max, std::bit_ceil(4 * block)));
-    char* base = map_region(bytes);
-    if (base == nullptr) { return nullptr; }
+    void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) { return nullptr; }
     auto region = std::make_unique<Region>();
-    region->base = base;
+    region->base = static_cast<char*>(base);
     region->bytes = bytes;
     region->block = block;
     Region* made = region.get();
