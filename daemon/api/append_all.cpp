@@ -10,8 +10,6 @@
 #include <deque>
 #include <map>
 
-#include <xxhash.h>
-
 #include "api/append_all.hpp"
 #include "api/handlers.hpp"
 #include "api/parameters.hpp"
@@ -56,11 +54,8 @@ WholeAppend::WholeAppend(std::string id, CachePointer entry, std::vector<LayerRo
 bool WholeAppend::check() {
     before_ = entry_->length(0);
     const std::uint64_t offset = terms_.expect.value_or(before_);
-    const LastAppend mine{static_cast<std::uint32_t>(offset),
-                          static_cast<std::uint32_t>(tokens_),
-                          layers_[0].k->dtype,
-                          terms_.tentative,
-                          {terms_.digest[0], terms_.digest[1]}};
+    const LastAppend mine{static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(tokens_),
+                          layers_[0].k->dtype, terms_.tentative, terms_.digest};
     bool done = true;
     for (std::uint32_t layer = 0; layer < layers_.size() && done; ++layer) {
         done = entry_->length(layer) == offset + tokens_ && entry_->last[layer] == mine;
@@ -230,9 +225,7 @@ AppendTerms terms_of(const Request& request, bool batch) {
     AppendTerms terms;
     terms.batch = batch;
     terms.tentative = Parameters(request).boolean("tentative");
-    const XXH128_hash_t hash = XXH3_128bits(request.body.data(), request.body.size());
-    terms.digest[0] = hash.low64;
-    terms.digest[1] = hash.high64;
+    terms.digest = request.digest();
     return terms;
 }
 

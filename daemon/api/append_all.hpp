@@ -20,7 +20,7 @@ struct AppendTerms {
     bool batch = false; // names of tensors begin with the cache's id
     bool tentative = false;
     std::optional<std::uint64_t> expect;
-    std::uint64_t digest[2] = {0, 0}; // XXH3-128 of the body
+    BodyDigest digest{}; // of the body
 };
 
 // check(), then apply(), then publish() or undo(). From check() on the cache must be locked alone.

@@ -92,6 +92,19 @@ Response list_caches(Service& service, Request& request) {
         {{"caches", list}, {"next", more ? Json(found[list.size() - 1].first) : Json(nullptr)}});
 }
 
+namespace {
+
+// Pollers ask again and again for what has not changed. What goes by time is said anew.
+std::shared_ptr<const std::string> describe(const std::string& id, CacheEntry& entry) {
+    const bool lasting = !entry.expires();
+    if (auto text = lasting ? entry.described() : nullptr) { return text; }
+    auto text = std::make_shared<const std::string>(dump(write_cache(id, entry)) + "\n");
+    if (lasting) { entry.keep_described(text); }
+    return text;
+}
+
+} // namespace
+
 Response get_cache(Service& service, Request& request) {
     const CachePointer entry = service.caches.get(request.path[0]);
     const ReadLock lock(*entry, lock_deadline(service, request));
@@ -100,7 +113,8 @@ Response get_cache(Service& service, Request& request) {
     if (none != nullptr && etag_listed(*none, entry->etag())) {
         response.status = 304;
     } else {
-        response = json_response(write_cache(request.path[0], *entry));
+        response.type = "application/json";
+        response.text = *describe(request.path[0], *entry);
     }
     response.fields.push_back({"ETag", entry->etag()});
     return response;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of one layer as raw little-endian arrays: append, and what attend sees of them.
-#include <xxhash.h>
-
 #include "api/handlers.hpp"
 #include "api/parameters.hpp"
 #include "api/shapes.hpp"
@@ -62,12 +60,12 @@ Response append_rows(Service& service, Request& request) {
     const char* data = request.body.data();
     const auto k = rows_view(data, query.dtype, query.tokens, g.kv_heads, g.head_dim_k);
     const auto v = rows_view(data + k_bytes, query.dtype, query.tokens, g.kv_heads, g.head_dim_v);
-    const XXH128_hash_t hash = XXH3_128bits(data, request.body.size());
+    const BodyDigest digest = request.digest();
 
     const WriteLock lock(*entry, lock_deadline(service, request));
     check_if_match(request, entry->etag());
     const std::uint32_t length = entry->length(layer);
-    LastAppend mine{length, query.tokens, query.dtype, query.tentative, {hash.low64, hash.high64}};
+    LastAppend mine{length, query.tokens, query.dtype, query.tentative, digest};
     if (query.expect && *query.expect != length) {
         mine.offset = static_cast<std::uint32_t>(*query.expect);
         if (length == *query.expect + query.tokens && entry->last[layer] == mine) {

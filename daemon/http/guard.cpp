@@ -193,6 +193,7 @@ void Guard::check_deadlines() {
     std::size_t in_flight = 0;
     for (const auto& [serial, connection] : connections_) {
         in_flight += connection->exchange ? 1 : 0;
+        if (connection->phase == Phase::body && is_slow(*connection)) { continue; }
         if (now_ >= connection->deadline || now_ >= connection->last_call) {
             late.push_back(serial);
         }
@@ -216,6 +217,7 @@ void Guard::end_late(std::uint64_t serial) {
     }
     const bool began = !connection.in.empty() || connection.phase == Phase::body;
     if (connection.phase == Phase::body || (connection.phase == Phase::head && began)) {
+        wake_at(connection, 1);
         connection.exchange.reset();
         refuse(connection, Problem(ProblemType::request_timeout, "the rest did not come in time"),
                nullptr);

@@ -43,6 +43,8 @@ struct Connection {
     bool close_after = false;
     bool stream_ended = false; // what is in its buffer is the last
     bool listed = false;       // in Guard::again_
+    bool moved = false;        // some of its body came since the last tick
+    int low_water = 1;         // SO_RCVLOWAT: bytes that are worth an event
     std::string in;            // received and not used yet: of this head, or of requests behind it
     std::size_t scanned = 0;
     std::unique_ptr<Exchange> exchange;
@@ -89,6 +91,8 @@ class Guard {
     bool take_head(Connection& connection);
     void admit(Connection& connection, const Head& head);
     void body_arrived(Connection& connection);
+    static void wake_at(Connection& connection, std::size_t bytes);
+    static bool is_slow(Connection& connection);
     std::ptrdiff_t receive(Connection& connection, char* data, std::size_t bytes);
 
     // guard_stream.cpp

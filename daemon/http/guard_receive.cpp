@@ -18,6 +18,9 @@ namespace mustafar::daemon {
 namespace {
 
 constexpr std::size_t turn_bytes = 256 << 10; // of one connection, before the others are looked at
+// Events of a body that comes fast: one for this much, not one for each segment. The kernel takes the next bytes
+// meanwhile: it is more than a turn.
+constexpr std::size_t low_water_bytes = 512 << 10;
 constexpr double body_bytes_per_second = 64 * 1024;
 
 Clock::duration seconds(double value) {
@@ -30,6 +33,9 @@ bool is_request_id(std::string_view text) {
                c == '-';
     });
 }
+
+// Their bodies are told from repeated ones.
+bool is_append(const Route& route) { return std::string_view(route.path).ends_with("/append"); }
 
 // The client's own, or the process's random number and a count.
 std::string request_id(const Head* head) {
@@ -235,6 +241,13 @@ void Guard::admit(Connection& connection, const Head& head) {
         return;
     }
     connection.phase = Phase::body;
+    connection.moved = true;
+    if (body.size() - here >= 2 * low_water_bytes) {
+        wake_at(connection, low_water_bytes);
+        if (is_append(*connection.exchange->request.route)) {
+            connection.exchange->request.hash.emplace().add(body.data(), here);
+        }
+    }
     // It must go on, and it must end: who sends nothing holds no memory.
     connection.deadline = now_ + seconds(config_.body_timeout);
     connection.last_call = now_ + seconds(config_.body_timeout +
@@ -250,9 +263,15 @@ bool Guard::receive_body(Connection& connection) {
     Staging& body = connection.exchange->request.body;
     const std::size_t turn = std::min(body.size() - connection.received, turn_bytes);
     const std::ptrdiff_t got = receive(connection, body.data() + connection.received, turn);
-    connection.received += static_cast<std::size_t>(got);
-    if (got > 0) { connection.deadline = now_ + seconds(config_.body_timeout); }
+    if (got > 0) {
+        std::optional<BodyHash>& hash = connection.exchange->request.hash;
+        if (hash) { hash->add(body.data() + connection.received, static_cast<std::size_t>(got)); }
+        connection.received += static_cast<std::size_t>(got);
+        connection.deadline = now_ + seconds(config_.body_timeout);
+        connection.moved = true;
+    }
     if (connection.received == body.size()) {
+        wake_at(connection, 1);
         body_arrived(connection);
         return true;
     }
@@ -260,7 +279,27 @@ bool Guard::receive_body(Connection& connection) {
         close(connection);
         return false;
     }
+    const std::size_t rest = body.size() - connection.received;
+    const bool fast = static_cast<std::size_t>(got) >= turn_bytes / 4 || connection.low_water > 1;
+    if (fast) { wake_at(connection, std::min(rest, low_water_bytes)); }
     return connection.readable;
+}
+
+// The kernel makes an event at once where as much is here already, and sooner where its buffer is full.
+void Guard::wake_at(Connection& connection, std::size_t bytes) {
+    const int value = static_cast<int>(bytes);
+    if (connection.low_water == value) { return; }
+    connection.low_water = value;
+    static_cast<void>(
+        ::setsockopt(connection.socket, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value));
+}
+
+// Once a tick: true where less than the low-water mark may have come for a whole tick. Each byte is an event again,
+// and what is here is taken before anybody calls this client late.
+bool Guard::is_slow(Connection& connection) {
+    if (std::exchange(connection.moved, false) || connection.low_water == 1) { return false; }
+    wake_at(connection, 1);
+    return true;
 }
 
 void Guard::body_arrived(Connection& connection) {

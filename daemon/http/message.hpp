@@ -5,11 +5,13 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "http/body_hash.hpp"
 #include "http/staging.hpp"
 
 namespace mustafar::daemon {
@@ -42,9 +44,11 @@ struct Request {
     bool query_repeats = false; // a parameter stood twice with one value: `query` has it once
     Fields fields;              // those of request_fields, as sent
     Staging body;
-    Scope scope = Scope::none;  // what the caller may do
-    Clock::time_point received; // when the head was complete
+    std::optional<BodyHash> hash; // of the whole body, where it was taken as it came
+    Scope scope = Scope::none;    // what the caller may do
+    Clock::time_point received;   // when the head was complete
 
+    BodyDigest digest() const { return hash ? hash->digest() : body_digest(body.view()); }
     // Value of a field, names in lower case; nullptr where there is none.
     const std::string* field(std::string_view name) const {
         for (const Field& field : fields) {

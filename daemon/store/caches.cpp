@@ -78,6 +78,16 @@ void CacheEntry::keep_made(std::uint64_t revision, std::string text) {
     made_ = std::make_shared<const std::string>(std::move(text));
 }
 
+std::shared_ptr<const std::string> CacheEntry::described() const {
+    const std::lock_guard guard(made_mutex_);
+    return described_;
+}
+
+void CacheEntry::keep_described(std::shared_ptr<const std::string> text) {
+    const std::lock_guard guard(made_mutex_);
+    described_.swap(text); // the old one is freed behind the lock
+}
+
 ReadLock::ReadLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry) {
     if (!entry.lock.lock_shared(deadline)) { throw in_use(); }
 }
@@ -85,6 +95,7 @@ ReadLock::ReadLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry
 WriteLock::WriteLock(CacheEntry& entry, Clock::time_point deadline) : entry_(entry) {
     if (!entry.lock.lock(deadline)) { throw in_use(); }
     entry.touch();
+    entry.keep_described(nullptr);
 }
 
 CachePointer Caches::find(const std::string& id) const {

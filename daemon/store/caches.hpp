@@ -39,7 +39,7 @@ struct LastAppend {
     std::uint32_t tokens = 0; // 0: none that could be repeated
     mustafar_dtype dtype = 0;
     bool tentative = false;
-    std::uint64_t digest[2] = {0, 0}; // XXH3-128 of the body
+    BodyDigest digest{}; // of the body
     bool operator==(const LastAppend&) const = default;
 };
 
@@ -78,6 +78,10 @@ class CacheEntry {
     // A text made of a revision, as long as that is the one.
     std::shared_ptr<const std::string> made_of(std::uint64_t revision) const;
     void keep_made(std::uint64_t revision, std::string text);
+    // What clients are told of it (write_cache()), from one reader to the next. To be kept under the lock: whoever
+    // locks it alone forgets it. nullptr: none.
+    std::shared_ptr<const std::string> described() const;
+    void keep_described(std::shared_ptr<const std::string> text);
 
     TimedLock lock;
 
@@ -89,6 +93,7 @@ class CacheEntry {
     mutable std::mutex made_mutex_; // innermost
     std::uint64_t made_revision_ = 0;
     std::shared_ptr<const std::string> made_;
+    std::shared_ptr<const std::string> described_;
 };
 
 using CachePointer = std::shared_ptr<CacheEntry>;

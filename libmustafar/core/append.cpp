@@ -9,6 +9,8 @@
 namespace mustafar {
 namespace {
 
+constexpr std::uint32_t piece_tokens = 256; // of a large append, to be looked at by one thread
+
 // Beyond it a scale or zero might not fit f16. A centred row can be twice as large as its values.
 float largest_magnitude(const SideSpec& side, Dtype store) {
     if (side.centred) { return 32752.0F; }
@@ -49,7 +51,6 @@ void Cache::check_values(std::uint32_t layer, const Incoming& incoming) const {
         return half_below(least, geometry_.store);
     };
     // Large appends first get a quick look on all threads; only what that is not sure of is searched in order.
-    constexpr std::uint32_t piece_tokens = 256;
     if (incoming.tokens >= 2 * piece_tokens) {
         std::atomic<bool> fits{true};
         const std::size_t pieces = (incoming.tokens + piece_tokens - 1) / piece_tokens;
@@ -86,6 +87,54 @@ void Cache::check_values(std::uint32_t layer, const Incoming& incoming) const {
     }
 }
 
+// Tokens [first, end) of what comes in, for one head.
+bool Cache::surely_fit(const HeadState& head, std::uint32_t kv_head, const Incoming& incoming,
+                       std::uint32_t first, std::uint32_t end) const {
+    for (const Side side : {Side::k, Side::v}) {
+        const SideSpec& spec = head.spec.side(side);
+        const std::uint16_t most =
+            half_below(largest_magnitude(spec, geometry_.store), geometry_.store);
+        for (std::uint32_t t = first; t < end; ++t) {
+            if (!incoming.surely_within(side, t, kv_head, spec.d, most)) { return false; }
+        }
+    }
+    return true;
+}
+
+// The incoming rows that staging did not pack.
+bool Cache::unpacked_fit(std::uint32_t layer, const Incoming& incoming) const {
+    for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
+        const HeadState& one = head(layer, h);
+        const std::uint32_t first = std::min(window_.sink, one.dense_rows + incoming.tokens);
+        const auto token = [&](std::uint32_t row) {
+            return row < one.dense_rows ? 0 : row - one.dense_rows;
+        };
+        if (!surely_fit(one, h, incoming, 0, token(first)) ||
+            !surely_fit(one, h, incoming, token(first + one.stage.rows), incoming.tokens)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Large appends are checked chunk by chunk while they are packed, which reads them from memory once instead of
+// twice. Whatever goes wrong, a value that does not fit is told first.
+void Cache::stage_checked(std::uint32_t layer, const Incoming& incoming) {
+    Incoming unchecked = incoming;
+    unchecked.check_in_turn = true;
+    try {
+        stage_all(layer, 1, &unchecked, false);
+        if (unpacked_fit(layer, incoming)) { return; }
+        drop_stages();
+    } catch (const Incoming::Unsure&) { // nothing is staged any more
+    } catch (...) {
+        check_values(layer, incoming);
+        throw;
+    }
+    check_values(layer, incoming);
+    stage_all(layer, 1, &incoming, false);
+}
+
 void Cache::append(std::uint32_t layer, const mustafar_tensor& k, const mustafar_tensor& v,
                    bool tentative) {
     const Stopwatch watch(counters_.append_ns);
@@ -104,7 +153,11 @@ void Cache::append(std::uint32_t layer, const mustafar_tensor& k, const mustafar
                                             std::to_string(state.tentative) +
                                             " tentative tokens; commit or truncate them first");
     }
-    check_values(layer, incoming);
+    const bool most_packed = // what stays is looked at by this thread alone
+        options_.automatic && incoming.tokens / 2 > std::uint64_t{window_.sink} + window_.recent;
+    const bool in_turn = !tentative && most_packed && incoming.tokens >= 2 * piece_tokens &&
+                         incoming.lies_as_stored(Side::k) && incoming.lies_as_stored(Side::v);
+    if (!in_turn) { check_values(layer, incoming); }
     if (tentative) { // dense until commit
         try {
             for (std::uint32_t h = 0; h < geometry_.kv_heads; ++h) {
@@ -114,6 +167,8 @@ void Cache::append(std::uint32_t layer, const mustafar_tensor& k, const mustafar
             drop_stages();
             throw;
         }
+    } else if (in_turn) {
+        stage_checked(layer, incoming);
     } else {
         stage_all(layer, 1, &incoming, false);
     }

@@ -200,6 +200,10 @@ class Cache {
 
     // append.cpp
     void check_values(std::uint32_t layer, const Incoming& incoming) const;
+    bool surely_fit(const HeadState& head, std::uint32_t kv_head, const Incoming& incoming,
+                    std::uint32_t first, std::uint32_t end) const;
+    bool unpacked_fit(std::uint32_t layer, const Incoming& incoming) const;
+    void stage_checked(std::uint32_t layer, const Incoming& incoming);
     void publish_layers(std::uint32_t first, std::uint32_t count);
 
     // stage.cpp: room, publication, roll-back

@@ -16,6 +16,10 @@ struct Cache::Incoming {
     const mustafar_tensor* v = nullptr; // [tokens, kv_heads, d_v]
     Dtype store = Dtype::f16;
     std::uint32_t tokens = 0;
+    bool check_in_turn =
+        false; // values have not been checked: whoever packs rows looks at them first
+
+    struct Unsure {}; // thrown by who looked and found what may not fit
 
     const mustafar_tensor& tensor(Side side) const { return side == Side::k ? *k : *v; }
     static std::int64_t offset(const mustafar_tensor& tensor, std::uint32_t token,

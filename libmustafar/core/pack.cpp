@@ -92,9 +92,17 @@ void Cache::stage_pack(std::uint32_t layer, std::uint32_t kv_head, std::uint32_t
     const std::uint32_t first = std::min(window_.sink, head.dense_rows + incoming_rows);
     const std::uint32_t done = head.stage.rows;
     const std::uint32_t count = std::min(window_.step, rows - done);
+    if (incoming != nullptr && incoming->check_in_turn) {
+        const std::uint32_t end = first + done + count;
+        const std::uint32_t begin = std::max(first + done, head.dense_rows);
+        if (begin < end &&
+            !surely_fit(head, kv_head, *incoming, begin - head.dense_rows, end - head.dense_rows)) {
+            throw Incoming::Unsure{};
+        }
+    }
     gather(head, kv_head, first + done, count, incoming, *scratch);
     stage_chunk(head, first + done, count, *scratch);
-    if (head.stage.rows == rows) { order_staged(head); }
+    order_staged(head);
 }
 
 void Cache::stage_chunk(HeadState& head, std::uint32_t first, std::uint32_t count,

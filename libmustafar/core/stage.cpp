@@ -149,13 +149,13 @@ void Cache::order_keys(HeadState& head, std::uint32_t first_page) const {
     }
 }
 
-// The same for new pages, while the heads are still worked on by several threads.
+// The same for new pages as soon as they are full: they are still in the cache of the thread that filled them.
 void Cache::order_staged(HeadState& head) const {
     if (!context_->kernels().key_columns || !wants_columns(head.spec)) { return; }
-    for (Page* page = head.stage.first; page != nullptr; page = page->next) {
-        if (page != head.stage.last || head.stage.last_rows == page_rows) {
-            context_->kernels().order(head.spec, *page);
-        }
+    const Stage& stage = head.stage;
+    if (stage.before_last != nullptr) { context_->kernels().order(head.spec, *stage.before_last); }
+    if (stage.last != nullptr && stage.last_rows == page_rows) {
+        context_->kernels().order(head.spec, *stage.last);
     }
 }
 

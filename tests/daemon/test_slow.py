@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import select
 import selectors
 import socket
@@ -82,6 +83,39 @@ def test_silent_bodies_give_their_room_back(quick: Service) -> None:
         assert [status for status, _ in read_replies(sock, 1)] == [408]
         assert time.monotonic() - start < 20  # by its size it could take 17 minutes
     assert quick.metric("mustafard_inflight_bytes") == 0
+
+
+def test_large_bodies_may_come_in_small_pieces(quick: Service) -> None:
+    """The service wakes once for half a MiB of a large body: pieces that are smaller still count as progress, and
+    what it has taken so is recognized when it comes again, at once."""
+    quick.make_cache("pieces", "dense")
+    tokens = 6144
+    row = tokens * 2 * 64 * 4
+    body = floats(row // 4) + floats(row // 4, 2)
+    assert len(body) == 6 * MIB
+    target = f"/v1/caches/pieces/layers/0/append?dtype=f32&tokens={tokens}&expect=0"
+    head = (f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n").encode()
+    with quick.raw() as sock:
+        sock.settimeout(30)
+        sock.sendall(head + body[:4 * MIB])
+        step = 64 << 10  # half a MiB of these takes longer than --body-timeout
+        for at in range(4 * MIB, 5 * MIB, step):
+            time.sleep(0.25)
+            sock.sendall(body[at:at + step])
+        sock.sendall(body[5 * MIB:])
+        status, told = read_replies(sock, 1)[0]
+        assert (status, json.loads(told)["length"], json.loads(told)["replayed"]) == (200, tokens, False)
+        sock.sendall(head + body)
+        status, told = read_replies(sock, 1)[0]
+        assert (status, json.loads(told)["replayed"]) == (200, True)
+        other = bytearray(body)
+        other[3 * MIB + 1] ^= 1
+        sock.sendall(head + other)
+        assert [status for status, _ in read_replies(sock, 1)] == [409]
+        sock.sendall(b"GET /v1/caches/pieces HTTP/1.1\r\nHost: localhost\r\n\r\n")  # every byte is an event again
+        status, told = read_replies(sock, 1)[0]
+        assert (status, json.loads(told)["lengths"]) == (200, [tokens, 0])
 
 
 def test_slow_readers_hold_no_worker(quick: Service) -> None:
