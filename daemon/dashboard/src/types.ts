@@ -53,6 +53,7 @@ export interface Stats {
 }
 export interface Density {
   layers: { layer: number; heads: { kv_head: number; k: number | null; v: number | null; rows: number }[] }[];
+  next?: number | null; // the first layer of the next page
 }
 export interface Bitmap {
   from: number;
