@@ -75,7 +75,11 @@ const std::vector<QueryParameter> bitmap_query = {
     {"to", "integer", false, "Row behind the last; all of them unless given"},
     {"bin_tokens", "integer", false, "Rows of a cell; chosen unless given"},
     {"bin_channels", "integer", false, "Channels of a cell; chosen unless given"}};
-const std::vector<QueryParameter> stats_query = {{"per", "string", false, "cache, layer or head"}};
+const std::vector<QueryParameter> stats_query = {
+    {"per", "string", false, "cache, layer or head"},
+    {"from", "integer", false, "First layer listed: next of the reply before; 0 unless given"}};
+const std::vector<QueryParameter> density_query = {
+    {"from", "integer", false, "First layer: next of the reply before; 0 unless given"}};
 const std::vector<QueryParameter> verify_query = {
     {"verify", "boolean", false, "Load it aside first; the state then is good or corrupt"}};
 const std::vector<QueryParameter> jobs_query = {
@@ -114,7 +118,7 @@ const Route table[] = {
     {put, "/v1/caches/{id}", "put_cache", write, json, put_cache, false, "cache-request", "cache", {}, {200, 201, 409, 412, 422, 503, 507}, "Create a cache"},
     {del, "/v1/caches/{id}", "delete_cache", write, no_body, delete_cache, false, nullptr, nullptr, {}, {204, 404, 412, 503}, "Drop a cache"},
     {patch, "/v1/caches/{id}", "patch_cache", write, json, patch_cache, false, "keeping", "cache", {}, {200, 404, 412, 422, 503}, "TTL, labels, pinned: a merge patch"},
-    {get, "/v1/caches/{id}/density", "get_density", read, no_body, get_density, false, nullptr, "density", {}, {200, 404, 503}, "Share of elements kept, by layer and head"},
+    {get, "/v1/caches/{id}/density", "get_density", read, no_body, get_density, false, nullptr, "density", density_query, {200, 404, 503}, "Share of elements kept, by layer and head"},
     {get, "/v1/caches/{id}/layers/{layer}/bitmap", "get_bitmap", read, no_body, get_bitmap, false, nullptr, "bitmap octets", bitmap_query, {200, 404, 413, 503}, "Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row)"},
     {get, "/v1/caches/{id}/layers/{layer}/tensor", "get_tensor", read, no_body, get_tensor, false, nullptr, "octets", tensor_query, {200, 404, 413, 503}, "Rows [to - from, head_dim] of one head as attend sees them"},
     {post, "/v1/caches/{id}/append", "append_layers", write, tensors, append_layers, false, "safetensors", "appended-all", append_all_query, {200, 404, 409, 412, 413, 422, 428, 503, 507}, "layers.<n>.k and layers.<n>.v [tokens, kv_heads, head_dim] of every layer: all or none"},

@@ -39,7 +39,7 @@ struct Service {
     std::unique_ptr<Directory> trace_files;
     Traces traces;
     std::atomic<bool> draining{false};
-    std::atomic<bool> drain_asked{false}; // by /v1/admin/drain
+    std::atomic<bool> drain_asked{false}; // by /v1/admin/drain: `wake` tells
     Jobs jobs;                            // its thread uses what is above
     Sweeper sweeper;                      // the last: it uses the others
 };

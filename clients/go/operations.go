@@ -106,9 +106,14 @@ func (c *Client) PatchCache(ctx context.Context, id string, body Keeping) (*Cach
 	return pointer[Cache](c, ctx, call{method: "PATCH", path: "/v1/caches/" + segment(id), body: body})
 }
 
+// GetDensityQuery: parameters of GetDensity; nil leaves one out.
+type GetDensityQuery struct {
+	From *int64
+}
+
 // GetDensity: Share of elements kept, by layer and head. GET /v1/caches/{id}/density
-func (c *Client) GetDensity(ctx context.Context, id string) (*Density, error) {
-	return pointer[Density](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/density", safe: true})
+func (c *Client) GetDensity(ctx context.Context, id string, query GetDensityQuery) (*Density, error) {
+	return pointer[Density](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/density", query: values("from", query.From), safe: true})
 }
 
 // GetBitmapQuery: parameters of GetBitmap; nil leaves one out.
@@ -128,12 +133,13 @@ func (c *Client) GetBitmap(ctx context.Context, id string, layer int64, query Ge
 
 // GetStatsQuery: parameters of GetStats; nil leaves one out.
 type GetStatsQuery struct {
-	Per *string
+	Per  *string
+	From *int64
 }
 
 // GetStats: Rows, bytes by part, operations. GET /v1/caches/{id}/stats
 func (c *Client) GetStats(ctx context.Context, id string, query GetStatsQuery) (*Stats, error) {
-	return pointer[Stats](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/stats", query: values("per", query.Per), safe: true})
+	return pointer[Stats](c, ctx, call{method: "GET", path: "/v1/caches/" + segment(id) + "/stats", query: values("per", query.Per, "from", query.From), safe: true})
 }
 
 // CommitCache: Tentative tokens become committed. POST /v1/caches/{id}/commit

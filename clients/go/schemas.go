@@ -241,6 +241,7 @@ type Keeping struct {
 type Density struct {
 	Cache  string         `json:"cache"`
 	Layers []DensityLayer `json:"layers"`
+	Next   *int64         `json:"next"`
 }
 
 // DensityLayer: a schema of /openapi.json.
@@ -292,25 +293,26 @@ type AppendedBatch struct {
 
 // Stats: a schema of /openapi.json.
 type Stats struct {
-	ID             string       `json:"id"`
-	Revision       int64        `json:"revision"`
-	Longest        int64        `json:"longest"`
-	Rows           int64        `json:"rows"`
-	BodyRows       int64        `json:"body_rows"`
-	EvictedRows    int64        `json:"evicted_rows"`
-	Pages          int64        `json:"pages"`
-	SharedPages    int64        `json:"shared_pages"`
-	Bytes          Bytes        `json:"bytes"`
-	DenseBytes     int64        `json:"dense_bytes"`
-	AppendedTokens int64        `json:"appended_tokens"`
-	PackedRows     int64        `json:"packed_rows"`
-	AttendCalls    int64        `json:"attend_calls"`
-	AppendSeconds  float64      `json:"append_seconds"`
-	PackSeconds    float64      `json:"pack_seconds"`
-	AttendSeconds  float64      `json:"attend_seconds"`
-	AttendKernel   string       `json:"attend_kernel"`
-	PackKernel     string       `json:"pack_kernel"`
-	Layers         []StatsLayer `json:"layers,omitempty"`
+	ID             string          `json:"id"`
+	Revision       int64           `json:"revision"`
+	Longest        int64           `json:"longest"`
+	Rows           int64           `json:"rows"`
+	BodyRows       int64           `json:"body_rows"`
+	EvictedRows    int64           `json:"evicted_rows"`
+	Pages          int64           `json:"pages"`
+	SharedPages    int64           `json:"shared_pages"`
+	Bytes          Bytes           `json:"bytes"`
+	DenseBytes     int64           `json:"dense_bytes"`
+	AppendedTokens int64           `json:"appended_tokens"`
+	PackedRows     int64           `json:"packed_rows"`
+	AttendCalls    int64           `json:"attend_calls"`
+	AppendSeconds  float64         `json:"append_seconds"`
+	PackSeconds    float64         `json:"pack_seconds"`
+	AttendSeconds  float64         `json:"attend_seconds"`
+	AttendKernel   string          `json:"attend_kernel"`
+	PackKernel     string          `json:"pack_kernel"`
+	Layers         []StatsLayer    `json:"layers,omitempty"`
+	Next           Nullable[int64] `json:"next,omitempty"`
 }
 
 // StatsLayer: a schema of /openapi.json.

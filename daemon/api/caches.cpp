@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Caches as resources: list, create, describe, delete.
 #include "api/handlers.hpp"
+#include "api/layers.hpp"
 #include "api/parameters.hpp"
 #include "api/shapes.hpp"
 #include "routes.hpp"
@@ -175,6 +176,7 @@ Response get_stats(Service& service, Request& request) {
                       {{"parameter", "per"}});
     }
     const CachePointer entry = service.caches.get(request.path[0]);
+    const Layers page = read_layers(parameters, entry->shape.geometry, per == "head");
     const ReadLock lock(*entry, lock_deadline(service, request));
     auto stats = sized<mustafar_cache_stats>();
     call(mustafar_cache_get_stats, entry->cache(), &stats);
@@ -200,10 +202,11 @@ Response get_stats(Service& service, Request& request) {
                      {"pack_kernel", stats.pack_kernel}};
     if (per != "cache") {
         Json layers = Json::array();
-        for (std::uint32_t layer = 0; layer < entry->shape.geometry.layers; ++layer) {
+        for (std::uint32_t layer = page.from; layer < page.to; ++layer) {
             layers.push_back(layer_stats(*entry, layer, per == "head"));
         }
         document["layers"] = std::move(layers);
+        document["next"] = page.next ? Json(*page.next) : Json(nullptr);
     }
     return json_response(document);
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "api/handlers.hpp"
+#include "api/layers.hpp"
 #include "api/parameters.hpp"
 #include "api/shapes.hpp"
 #include "routes.hpp"
@@ -16,7 +17,6 @@ namespace {
 
 constexpr std::uint32_t chunk_rows = 512; // exported at once
 constexpr std::uint32_t page_rows = 32;   // docs/format.md
-constexpr std::uint64_t cells_max = 16384;
 constexpr std::uint32_t columns_wanted = 128;
 
 struct Head {
@@ -82,6 +82,19 @@ double share_of(const CacheEntry& entry, const Head& head) {
     return share(kept, std::uint64_t{head.rows} * head.d);
 }
 
+Json density_of_heads(const CacheEntry& entry, std::uint32_t layer) {
+    Json heads = Json::array();
+    for (std::uint32_t h = 0; h < entry.shape.geometry.kv_heads; ++h) {
+        const Head k = head_of(entry, layer, h, MUSTAFAR_SIDE_K);
+        const Head v = head_of(entry, layer, h, MUSTAFAR_SIDE_V);
+        heads.push_back({{"kv_head", h},
+                         {"k", share_of(entry, k)},
+                         {"v", share_of(entry, v)},
+                         {"rows", k.rows}});
+    }
+    return heads;
+}
+
 Response density_response(std::string text, const std::string& etag) {
     Response response;
     response.type = "application/json";
@@ -92,38 +105,32 @@ Response density_response(std::string text, const std::string& etag) {
 
 } // namespace
 
-// Layer by layer, so that whoever wants to change the cache waits for one layer at most. The text is kept for the
-// next who asks.
+// Layer by layer, so that whoever wants to change the cache waits for one layer at most. The text of a whole cache is
+// kept for the next who asks.
 Response get_density(Service& service, Request& request) {
     const CachePointer entry = service.caches.get(request.path[0]);
-    const mustafar_geometry& g = entry->shape.geometry;
+    const Layers page = read_layers(Parameters(request), entry->shape.geometry, true);
+    const bool whole = page.from == 0 && !page.next;
     std::string etag;
     std::uint64_t revision = 0;
     bool changed = false;
     Json layers = Json::array();
-    for (std::uint32_t layer = 0; layer < g.layers; ++layer) {
+    for (std::uint32_t layer = page.from; layer < page.to; ++layer) {
         const ReadLock lock(*entry, Clock::now() + lock_time(service));
-        if (layer == 0) {
+        if (layer == page.from) {
             etag = entry->etag();
             revision = entry->revision();
-            if (const auto text = entry->made_of(revision)) {
-                return density_response(*text, etag);
-            }
+            const auto text = whole ? entry->made_of(revision) : nullptr;
+            if (text) { return density_response(*text, etag); }
         }
         changed = changed || entry->revision() != revision;
-        Json heads = Json::array();
-        for (std::uint32_t h = 0; h < g.kv_heads; ++h) {
-            const Head k = head_of(*entry, layer, h, MUSTAFAR_SIDE_K);
-            const Head v = head_of(*entry, layer, h, MUSTAFAR_SIDE_V);
-            heads.push_back({{"kv_head", h},
-                             {"k", share_of(*entry, k)},
-                             {"v", share_of(*entry, v)},
-                             {"rows", k.rows}});
-        }
-        layers.push_back({{"layer", layer}, {"heads", std::move(heads)}});
+        layers.push_back({{"layer", layer}, {"heads", density_of_heads(*entry, layer)}});
     }
-    std::string text = dump({{"cache", request.path[0]}, {"layers", std::move(layers)}}) + "\n";
-    if (!changed) { entry->keep_made(revision, text); }
+    std::string text = dump({{"cache", request.path[0]},
+                             {"layers", std::move(layers)},
+                             {"next", page.next ? Json(*page.next) : Json(nullptr)}}) +
+                       "\n";
+    if (whole && !changed) { entry->keep_made(revision, text); }
     return density_response(std::move(text), etag);
 }
 

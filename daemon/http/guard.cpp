@@ -2,6 +2,7 @@
 #include "http/guard.hpp"
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <new>
@@ -37,6 +38,13 @@ sigset_t stop_signals() {
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     return set;
+}
+
+std::atomic<int> signals_spared{0};
+static_assert(std::atomic<int>::is_always_lock_free); // a handler of signals uses it
+
+void end_unless_spared(int) {
+    if (signals_spared.fetch_sub(1) <= 0) { ::_exit(1); }
 }
 
 } // namespace
@@ -89,10 +97,12 @@ void Guard::run() {
                 take_answers();
                 break;
             case key_signals:
-                begin_drain();
+                begin_drain(0);
                 break;
             case key_wake:
                 service_.wake.take();
+                // A signal may be on its way beside the request that asked for this: one of them ends nothing.
+                if (service_.drain_asked) { begin_drain(1); }
                 look_at_kept();
                 break;
             default:
@@ -228,18 +238,19 @@ void Guard::end_late(std::uint64_t serial) {
     close(connection);
 }
 
-void Guard::begin_drain() {
+// `signals`: so many more change nothing; the one behind them ends the process at once.
+void Guard::begin_drain(int signals) {
     if (draining_) { return; }
     draining_ = true;
     service_.draining = true;
     drain_deadline_ = now_ + std::chrono::duration_cast<Clock::duration>(
                                  std::chrono::duration<double>(config_.drain_timeout));
-    // From here on a signal ends the process at once.
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, signals_, nullptr);
     signalfd_siginfo first{};
-    static_cast<void>(::read(signals_, &first, sizeof first) == 0);
-    std::signal(SIGTERM, [](int) { ::_exit(1); });
-    std::signal(SIGINT, [](int) { ::_exit(1); });
+    if (signals == 0) { static_cast<void>(::read(signals_, &first, sizeof first) == 0); }
+    signals_spared = signals;
+    std::signal(SIGTERM, end_unless_spared);
+    std::signal(SIGINT, end_unless_spared);
     const sigset_t set = stop_signals();
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
     try {

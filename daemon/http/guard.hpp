@@ -65,8 +65,8 @@ class Guard {
     Guard(const Config& config, CheckSettings checks, Listener listener, Service& service,
           const std::function<Workers::Work()>& make_work);
     ~Guard();
-    // Serves until SIGTERM or SIGINT (which must be blocked in every thread) and then until what was begun is
-    // answered or config.drain_timeout is over. A second signal ends the process with status 1.
+    // Serves until SIGTERM, SIGINT (both must be blocked in every thread) or Service::drain_asked, and then until what
+    // was begun is answered or config.drain_timeout is over. A second signal ends the process with status 1.
     void run();
 
   private:
@@ -76,7 +76,7 @@ class Guard {
     void take_answers();
     void check_deadlines();
     void end_late(std::uint64_t serial);
-    void begin_drain();
+    void begin_drain(int signals);
     bool drained() const;
     void close(Connection& connection);
     void again(Connection& connection);

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -193,6 +195,49 @@ def test_two_drains_at_once_are_one(tmp_path: Path) -> None:
     assert 202 in statuses and set(statuses) == {202}
     assert service.process.wait(60) == 0  # a second signal would have ended it with 1
     service.log.close()
+
+
+DRAIN = (b"POST /v1/admin/drain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+         b"Content-Length: 2\r\n\r\n{}")
+
+
+@pytest.mark.parametrize("order", ["drain, signal", "drain, signal, signal", "signal, drain", "both at once"])
+def test_drain_beside_sigterm_is_one_shutdown(tmp_path: Path, order: str) -> None:
+    """What systemd does behind an operator's drain is no second signal: what was begun is answered, status 0."""
+    for attempt in range(8 if order == "both at once" else 1):
+        service = Service("--drain-timeout", "20", folder=tmp_path)
+        service.make_cache("a")
+        with service.raw() as body, service.raw() as asks:
+            body.sendall(b"POST /v1/caches/a/layers/0/append?dtype=f32&tokens=1&expect=0 HTTP/1.1\r\nHost: localhost\r\n"
+                         b"Content-Type: application/octet-stream\r\nContent-Length: 1024\r\n\r\n")
+            asks.sendall(DRAIN[:-1])  # begun before the signal: it is answered too
+            time.sleep(0.2)
+            if order == "both at once":
+                sender = threading.Thread(target=service.process.send_signal, args=(signal.SIGTERM,))
+                sender.start()
+                time.sleep(attempt * 5e-5)
+                asks.sendall(DRAIN[-1:])
+                sender.join()
+            elif order == "signal, drain":
+                service.process.send_signal(signal.SIGTERM)
+                time.sleep(0.2)
+                asks.sendall(DRAIN[-1:])
+            else:
+                asks.sendall(DRAIN[-1:])
+            assert [status for status, _ in read_replies(asks, 1)] == [202]
+            if order.startswith("drain"):
+                time.sleep(0.2)
+                service.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            assert service.process.poll() is None, order
+            if order == "drain, signal, signal":  # the second one is meant
+                service.process.send_signal(signal.SIGTERM)
+                assert service.process.wait(5) == 1
+            else:
+                body.sendall(floats(256))
+                assert [status for status, _ in read_replies(body, 1)] == [200]
+                assert service.process.wait(5) == 0, order
+        service.log.close()
 
 
 def test_refused_job_ends_no_cache(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import struct
+from pathlib import Path
 
 import pytest
 from service import Service, floats
@@ -163,3 +164,24 @@ def test_pictures_above_the_limit_of_bodies() -> None:
         assert service.ask("GET", path + "bitmap?side=k", headers=ACCEPT_OCTETS).status == 200
         queries = pack({"big.q": ("F16", [100, 4, 64], b"\0" * (100 * 256 * 2))})
         assert service.ask("POST", "/v1/attend?layer=0&out_dtype=f32", queries, SAFETENSORS).problem == "body-too-large"
+
+
+def test_documents_of_giant_caches_come_in_pages(tmp_path: Path) -> None:
+    """16384 kv heads in one reply, whatever the cache: the rest is behind `next`, nothing is missing, nothing twice."""
+    geometry = {"layers": 40, "kv_heads": 1000, "head_dim": 32}
+    with Service("--memory-quota", "2g", folder=tmp_path) as service:
+        assert service.make_cache("giant", geometry=geometry, max_tokens=64).status == 201
+        for path, entries in (("density?", 16), ("stats?per=head&", 16), ("stats?per=layer&", 40)):
+            layers, pages, start = [], 0, 0
+            while start is not None:
+                reply = service.ask("GET", f"/v1/caches/giant/{path}from={start}")
+                assert reply.status == 200 and len(reply.json["layers"]) <= entries
+                assert len(reply.body) < 5_000_000
+                layers += [layer["layer"] for layer in reply.json["layers"]]
+                assert all(len(layer["heads"]) == 1000 for layer in reply.json["layers"] if "heads" in layer)
+                start, pages = reply.json["next"], pages + 1
+            assert layers == list(range(40)) and pages == -(-40 // entries)
+        whole = service.ask("GET", "/v1/caches/giant/stats").json
+        assert "layers" not in whole and "next" not in whole
+        for path in ("density?from=40", "density?from=-1", "stats?per=head&from=40"):
+            assert service.ask("GET", f"/v1/caches/giant/{path}").problem == "bad-parameter"

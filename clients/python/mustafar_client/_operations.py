@@ -144,9 +144,12 @@ class Operations(Transport):
         answer = self._json("PATCH", f"/v1/caches/{segment(id)}", body=body)
         return cast("Cache", answer)
 
-    def get_density(self, id: str) -> Density:
-        """Share of elements kept, by layer and head: GET /v1/caches/{id}/density."""
-        answer = self._json("GET", f"/v1/caches/{segment(id)}/density", safe=True)
+    def get_density(self, id: str, *, from_: int | None = None) -> Density:
+        """Share of elements kept, by layer and head: GET /v1/caches/{id}/density.
+
+        from_: First layer: next of the reply before; 0 unless given
+        """
+        answer = self._json("GET", f"/v1/caches/{segment(id)}/density", query={"from": from_}, safe=True)
         return cast("Density", answer)
 
     def get_bitmap(
@@ -185,12 +188,19 @@ class Operations(Transport):
         )
         return cast("Bitmap", answer)
 
-    def get_stats(self, id: str, *, per: Literal["cache", "layer", "head"] | None = None) -> Stats:
+    def get_stats(
+        self,
+        id: str,
+        *,
+        per: Literal["cache", "layer", "head"] | None = None,
+        from_: int | None = None,
+    ) -> Stats:
         """Rows, bytes by part, operations: GET /v1/caches/{id}/stats.
 
         per: cache, layer or head
+        from_: First layer listed: next of the reply before; 0 unless given
         """
-        answer = self._json("GET", f"/v1/caches/{segment(id)}/stats", query={"per": per}, safe=True)
+        answer = self._json("GET", f"/v1/caches/{segment(id)}/stats", query={"per": per, "from": from_}, safe=True)
         return cast("Stats", answer)
 
     def commit_cache(self, id: str, body: LayerRequest) -> Cache:

@@ -220,6 +220,7 @@ class Keeping(TypedDict):
 class Density(TypedDict):
     cache: str
     layers: list[DensityLayer]
+    next: int | None
 
 
 class DensityLayer(TypedDict):
@@ -288,6 +289,7 @@ class Stats(TypedDict):
     attend_kernel: str
     pack_kernel: str
     layers: NotRequired[list[StatsLayer]]
+    next: NotRequired[int | None]
 
 
 class StatsLayer(TypedDict):

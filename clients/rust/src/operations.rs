@@ -15,6 +15,13 @@ pub struct ListCachesQuery {
     pub after: Option<String>,
 }
 
+/// Parameters of [`Client::get_density`]; `None` leaves one out.
+#[derive(Debug, Clone, Default)]
+pub struct GetDensityQuery {
+    /// First layer: next of the reply before; 0 unless given.
+    pub from: Option<i64>,
+}
+
 /// Parameters of [`Client::get_bitmap`]; `None` leaves one out.
 #[derive(Debug, Clone, Default)]
 pub struct GetBitmapQuery {
@@ -37,6 +44,8 @@ pub struct GetBitmapQuery {
 pub struct GetStatsQuery {
     /// cache, layer or head.
     pub per: Option<String>,
+    /// First layer listed: next of the reply before; 0 unless given.
+    pub from: Option<i64>,
 }
 
 /// Parameters of [`Client::get_snapshot`]; `None` leaves one out.
@@ -174,8 +183,8 @@ impl Client {
     }
 
     /// Share of elements kept, by layer and head: `GET /v1/caches/{id}/density`.
-    pub fn get_density(&self, id: &str) -> Result<Density> {
-        self.data(Call::new("GET", format!("/v1/caches/{}/density", segment(id))).safe())
+    pub fn get_density(&self, id: &str, query: &GetDensityQuery) -> Result<Density> {
+        self.data(Call::new("GET", format!("/v1/caches/{}/density", segment(id))).query("from", &query.from).safe())
     }
 
     /// Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): `GET /v1/caches/{id}/layers/{layer}/bitmap`.
@@ -185,7 +194,7 @@ impl Client {
 
     /// Rows, bytes by part, operations: `GET /v1/caches/{id}/stats`.
     pub fn get_stats(&self, id: &str, query: &GetStatsQuery) -> Result<Stats> {
-        self.data(Call::new("GET", format!("/v1/caches/{}/stats", segment(id))).query("per", &query.per).safe())
+        self.data(Call::new("GET", format!("/v1/caches/{}/stats", segment(id))).query("per", &query.per).query("from", &query.from).safe())
     }
 
     /// Tentative tokens become committed: `POST /v1/caches/{id}/commit`.

@@ -258,6 +258,7 @@ data! {
     pub struct Density {
         cache : String,
         layers : Vec<DensityLayer>,
+        next : Option<i64>,
     }
 
     /// A schema of /openapi.json.
@@ -334,6 +335,7 @@ data! {
         attend_kernel : String,
         pack_kernel : String,
         layers ? Vec<StatsLayer>,
+        next ? Option<i64>,
     }
 
     /// A schema of /openapi.json.

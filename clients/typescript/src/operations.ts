@@ -45,6 +45,10 @@ export interface ListCachesQuery {
   after?: string; // Continue behind this id
 }
 
+export interface GetDensityQuery {
+  from?: number; // First layer: next of the reply before; 0 unless given
+}
+
 export interface GetBitmapQuery {
   side: "k" | "v"; // k or v
   kv_head?: number; // 0 unless given
@@ -56,6 +60,7 @@ export interface GetBitmapQuery {
 
 export interface GetStatsQuery {
   per?: "cache" | "layer" | "head"; // cache, layer or head
+  from?: number; // First layer listed: next of the reply before; 0 unless given
 }
 
 export interface GetSnapshotQuery {
@@ -175,8 +180,8 @@ export abstract class Operations extends Transport {
   }
 
   /** Share of elements kept, by layer and head: GET /v1/caches/{id}/density. */
-  getDensity(id: string, options?: CallOptions): Promise<Density> {
-    return this.json("GET", `/v1/caches/${segment(id)}/density`, { safe: true, ...options });
+  getDensity(id: string, query: GetDensityQuery = {}, options?: CallOptions): Promise<Density> {
+    return this.json("GET", `/v1/caches/${segment(id)}/density`, { query: { ...query }, safe: true, ...options });
   }
 
   /** Survivors of one head: counted in cells, or as they are (Accept: application/octet-stream, head_dim / 8 bytes a row): GET /v1/caches/{id}/layers/{layer}/bitmap. */

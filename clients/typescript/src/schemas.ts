@@ -213,6 +213,7 @@ export interface Keeping {
 export interface Density {
   cache: string;
   layers: Array<DensityLayer>;
+  next: number | null;
 }
 
 export interface DensityLayer {
@@ -277,6 +278,7 @@ export interface Stats {
   attend_kernel: string;
   pack_kernel: string;
   layers?: Array<StatsLayer>;
+  next?: number | null;
 }
 
 export interface StatsLayer {

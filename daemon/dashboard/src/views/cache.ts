@@ -26,7 +26,7 @@ export async function cache(scene: Scene): Promise<void> {
   const base = `/v1/caches/${encodeURIComponent(id)}`;
   scene.open(foreign(id), 'One cache: the keys and values of one sequence.', h('a', { href: '#/memory', class: 'tool' }, 'All caches'));
   const [it, stats, density] = await Promise.all([
-    json<Cache>(base, scene.signal), json<Stats>(`${base}/stats`, scene.signal), maybe<Density>(`${base}/density`, scene.signal)]);
+    json<Cache>(base, scene.signal), json<Stats>(`${base}/stats`, scene.signal), densities(`${base}/density`, scene.signal)]);
   const longest = Math.max(0, ...it.lengths);
   const shape = it.geometry;
   const picture = h('div', { id: 'head' });
@@ -59,6 +59,17 @@ export async function cache(scene: Scene): Promise<void> {
   if (density && layer !== undefined && (side === 'k' || side === 'v')) {
     await openHead(scene, id, picture, Number(layer), side, Number(head ?? 0));
   }
+}
+
+// All of them, a page of layers at a time; those of a cache that has changed meanwhile are as it is now.
+async function densities(path: string, signal: AbortSignal): Promise<Density | null> {
+  const whole = await maybe<Density>(path, signal);
+  for (let next = whole?.next ?? null; whole && next !== null;) {
+    const page = await json<Density>(`${path}?from=${next}`, signal);
+    whole.layers.push(...page.layers);
+    next = page.next ?? null;
+  }
+  return whole;
 }
 
 function heads(scene: Scene, id: string, density: Density, picture: HTMLElement): HTMLElement {
