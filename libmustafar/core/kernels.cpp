@@ -174,6 +174,7 @@ Kernels choose_kernels(const std::string& backend, const char* asked_by, bool re
                    attend.function,
                    merge.function,
                    attend.function != attend_ref,
+                   std::string_view(attend.row.backend) == "cuda",
                    false,
                    order.function,
                    {prune.row, pack.row, unpack.row, attend.row, merge.row, order.row}};

@@ -169,6 +169,7 @@ struct Kernels { // the rows a context uses
     AttendFn attend;
     MergeFn merge;
     bool attend_in_parts; // the attend row does parts; the core merges them
+    bool attend_may_fail; // half-way: the core stages its outputs
     bool key_columns;     // attend wants full pages of exact K by columns (format/columns.hpp)
     OrderFn order;        // what puts them into that order
     KernelRow rows[6];    // prune, pack, unpack, attend, merge, order
