@@ -4,9 +4,10 @@
 #include <memory>
 
 #include "cpu/attend_compare.hpp"
+#include "cuda/attend_launch.hpp"
+#include "cuda/compress_launch.hpp"
 #include "cuda/compress_support.hpp"
 #include "cuda/device.hpp"
-#include "cuda/launch.hpp"
 #include "cuda/rows.hpp"
 #include "cuda/staging.hpp"
 
@@ -70,9 +71,9 @@ class CudaCompressOnDevice : public CudaDevice {
         const auto device_table = put(table.data(), table.size());
         job.pages = as<std::byte* const>(device_table);
         const auto device_job = put(&job, 1);
-        check(
-            cuda::launch_compress(as<const CompressJob>(device_job), 1, job.rows, job.d, stream()),
-            "launching compress");
+        check(cuda::launch_compress(cuda::CompressStep::rows, as<const CompressJob>(device_job), 1,
+                                    job.rows, job.d, stream()),
+              "launching compress");
         for (std::size_t page = 0; page < pages.bytes.size(); ++page) {
             memory[page]->download(pages.bytes[page].data(), 0, pages.bytes[page].size());
         }
