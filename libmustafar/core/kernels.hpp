@@ -159,7 +159,9 @@ struct KernelRow {
     const char* op;
     const char* backend;
     const char* name;
-    const char* missing; // what this machine lacks, null = can run
+    // What this machine lacks, null = can run. A call, since the answer can cost: that of a GPU loads its
+    // driver. Whoever is served by a row above it never asks.
+    const char* (*missing)();
 };
 
 struct Kernels { // the rows a context uses
