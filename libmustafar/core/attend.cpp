@@ -3,8 +3,10 @@
 // long heads keep all threads busy; then the parts of each head are merged.
 #include <atomic>
 #include <cmath>
+#include <optional>
 
 #include "core/attend_parts.hpp"
+#include "core/attend_stage.hpp"
 #include "core/cache.hpp"
 
 namespace mustafar {
@@ -94,9 +96,12 @@ void attend_parts(Context& context, const AttendRequest& request, std::size_t he
 
 } // namespace
 
-void attend(const AttendRequest& request) {
-    if (request.caches.empty()) { return; }
-    Context& context = *request.caches[0]->context();
+void attend(const AttendRequest& wanted) {
+    if (wanted.caches.empty()) { return; }
+    Context& context = *wanted.caches[0]->context();
+    AttendRequest request = wanted;
+    std::optional<AttendStage> stage;
+    if (context.kernels().attend_may_fail) { stage.emplace(context, request.args); }
     const std::size_t heads = request.caches.size() * request.caches[0]->geometry().kv_heads;
     std::atomic<std::uint64_t> spent{0};
     {
@@ -107,6 +112,7 @@ void attend(const AttendRequest& request) {
             Context::Leases leases(context, heads);
             attend_whole_heads(context, request, heads, context.kernels().attend, leases);
         }
+        if (stage) { stage->publish(); }
     }
     for (const Cache* cache : request.caches) {
         cache->counters().attend_calls.fetch_add(1, std::memory_order_relaxed);

@@ -6,10 +6,23 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "core/geometry.hpp"
 
 namespace mustafar {
+
+constexpr float most_f16 = 65504.0F;
+constexpr float most_bf16 = 0x1.FEp127F;
+
+// What goes to a caller: a decoded number can lie a little beyond what the caller's type holds, since
+// scales round up. It becomes the largest number of that type; infinities stay what they are.
+inline float saturated(float value, float most) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    if (value > most && value != infinity) { return most; }
+    if (value < -most && value != -infinity) { return -most; }
+    return value;
+}
 
 inline float f16_to_f32(std::uint16_t half) {
     const std::uint32_t sign = std::uint32_t{half & 0x8000U} << 16;

@@ -39,48 +39,49 @@ struct Tables {
 constexpr std::string_view backend_order[] = {"avx512fp16", "avx512", "avx2",
                                               "neon",       "cuda",   "ref"};
 
+const char* missing_nothing() { return nullptr; }
+
 Tables make_tables() {
     Tables all;
     all.prune = {
 #if defined(MUSTAFAR_HAVE_X86)
-        {{"prune", "avx512", "prune_avx512", cpu::missing_avx512()}, prune_avx512},
-        {{"prune", "avx2", "prune_avx2", cpu::missing_avx2()}, prune_avx2},
+        {{"prune", "avx512", "prune_avx512", cpu::missing_avx512}, prune_avx512},
+        {{"prune", "avx2", "prune_avx2", cpu::missing_avx2}, prune_avx2},
 #endif
-        {{"prune", "ref", "prune_ref", nullptr}, prune_ref},
+        {{"prune", "ref", "prune_ref", missing_nothing}, prune_ref},
     };
     all.pack = {
 #if defined(MUSTAFAR_HAVE_X86)
-        {{"pack", "avx512", "pack_avx512", cpu::missing_avx512()}, pack_avx512},
-        {{"pack", "avx2", "pack_avx2", cpu::missing_avx2()}, pack_avx2},
+        {{"pack", "avx512", "pack_avx512", cpu::missing_avx512}, pack_avx512},
+        {{"pack", "avx2", "pack_avx2", cpu::missing_avx2}, pack_avx2},
 #endif
-        {{"pack", "ref", "pack_ref", nullptr}, pack_ref},
+        {{"pack", "ref", "pack_ref", missing_nothing}, pack_ref},
     };
     all.unpack = {
-        {{"unpack", "ref", "unpack_ref", nullptr}, unpack_ref},
+        {{"unpack", "ref", "unpack_ref", missing_nothing}, unpack_ref},
     };
     all.attend = {
 #if defined(MUSTAFAR_HAVE_X86)
-        {{"attend", "avx512fp16", "attend_avx512fp16", cpu::missing_avx512fp16()},
-         attend_avx512fp16},
-        {{"attend", "avx512", "attend_avx512", cpu::missing_avx512()}, attend_avx512},
-        {{"attend", "avx2", "attend_avx2", cpu::missing_avx2()}, attend_avx2},
+        {{"attend", "avx512fp16", "attend_avx512fp16", cpu::missing_avx512fp16}, attend_avx512fp16},
+        {{"attend", "avx512", "attend_avx512", cpu::missing_avx512}, attend_avx512},
+        {{"attend", "avx2", "attend_avx2", cpu::missing_avx2}, attend_avx2},
 #endif
 #if defined(MUSTAFAR_HAVE_NEON)
-        {{"attend", "neon", "attend_neon", cpu::missing_neon()}, attend_neon},
+        {{"attend", "neon", "attend_neon", cpu::missing_neon}, attend_neon},
 #endif
 #if defined(MUSTAFAR_HAVE_CUDA)
-        {{"attend", "cuda", "attend_cuda", cuda::missing()}, attend_cuda},
+        {{"attend", "cuda", "attend_cuda", cuda::missing}, attend_cuda},
 #endif
-        {{"attend", "ref", "attend_ref", nullptr}, attend_ref},
+        {{"attend", "ref", "attend_ref", missing_nothing}, attend_ref},
     };
     all.merge = {
-        {{"merge", "ref", "merge_ref", nullptr}, merge_ref},
+        {{"merge", "ref", "merge_ref", missing_nothing}, merge_ref},
     };
     all.order = {
 #if defined(MUSTAFAR_HAVE_X86)
-        {{"order", "avx512", "order_avx512", cpu::missing_avx512()}, order_avx512},
+        {{"order", "avx512", "order_avx512", cpu::missing_avx512}, order_avx512},
 #endif
-        {{"order", "ref", "order_ref", nullptr}, order_ref},
+        {{"order", "ref", "order_ref", missing_nothing}, order_ref},
     };
     const auto list = [&all](const auto& table) {
         for (const auto& candidate : table) { all.rows.push_back(candidate.row); }
@@ -111,8 +112,8 @@ std::string backend_list() {
         for (const KernelRow& row : tables().rows) {
             if (row.backend != backend) { continue; }
             names += (names.empty() ? "" : ", ") + std::string(backend);
-            if (row.missing != nullptr) {
-                names += " (not here: " + std::string(row.missing) + ")";
+            if (const char* missing = row.missing()) {
+                names += " (not here: " + std::string(missing) + ")";
             }
             break;
         }
@@ -125,9 +126,10 @@ void check_backend(const std::string& backend, const char* asked_by) {
     if (backend.empty()) { return; }
     for (const KernelRow& row : tables().rows) {
         if (row.backend != backend) { continue; }
-        if (row.missing == nullptr) { return; }
-        throw Error(MUSTAFAR_UNSUPPORTED, std::string(asked_by) + " = \"" + backend +
-                                              "\" cannot run here: " + row.missing);
+        const char* missing = row.missing();
+        if (missing == nullptr) { return; }
+        throw Error(MUSTAFAR_UNSUPPORTED,
+                    std::string(asked_by) + " = \"" + backend + "\" cannot run here: " + missing);
     }
     throw Error(MUSTAFAR_UNSUPPORTED,
                 std::string(asked_by) + " = \"" + backend +
@@ -139,7 +141,7 @@ const Candidate<Function>& choose(const Table<Function>& table, const std::strin
                                   bool refuse_ref) {
     const std::size_t best = backend.empty() ? 0 : rank(backend);
     for (const auto& candidate : table) {
-        if (rank(candidate.row.backend) < best || candidate.row.missing != nullptr) { continue; }
+        if (rank(candidate.row.backend) < best || candidate.row.missing() != nullptr) { continue; }
         // Ops that have no other row (merge, unpack) are never what makes a program slow.
         if (refuse_ref && table.size() > 1 && candidate.function == table.back().function) {
             throw Error(MUSTAFAR_UNSUPPORTED,
@@ -174,6 +176,7 @@ Kernels choose_kernels(const std::string& backend, const char* asked_by, bool re
                    attend.function,
                    merge.function,
                    attend.function != attend_ref,
+                   std::string_view(attend.row.backend) == "cuda",
                    false,
                    order.function,
                    {prune.row, pack.row, unpack.row, attend.row, merge.row, order.row}};

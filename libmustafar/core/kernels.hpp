@@ -159,7 +159,9 @@ struct KernelRow {
     const char* op;
     const char* backend;
     const char* name;
-    const char* missing; // what this machine lacks, null = can run
+    // What this machine lacks, null = can run. A call, since the answer can cost: that of a GPU loads its
+    // driver. Whoever is served by a row above it never asks.
+    const char* (*missing)();
 };
 
 struct Kernels { // the rows a context uses
@@ -169,6 +171,7 @@ struct Kernels { // the rows a context uses
     AttendFn attend;
     MergeFn merge;
     bool attend_in_parts; // the attend row does parts; the core merges them
+    bool attend_may_fail; // half-way: the core stages its outputs
     bool key_columns;     // attend wants full pages of K by columns (format/columns.hpp)
     OrderFn order;        // what puts them into that order
     KernelRow rows[6];    // prune, pack, unpack, attend, merge, order

@@ -26,10 +26,11 @@ inline void store_element(const mustafar_tensor& tensor, std::int64_t offset, do
     const auto rounded = static_cast<float>(value);
     switch (tensor.dtype) {
     case MUSTAFAR_F16:
-        static_cast<std::uint16_t*>(tensor.data)[offset] = f32_to_f16(rounded);
+        static_cast<std::uint16_t*>(tensor.data)[offset] = f32_to_f16(saturated(rounded, most_f16));
         break;
     case MUSTAFAR_BF16:
-        static_cast<std::uint16_t*>(tensor.data)[offset] = f32_to_bf16(rounded);
+        static_cast<std::uint16_t*>(tensor.data)[offset] =
+            f32_to_bf16(saturated(rounded, most_bf16));
         break;
     default:
         static_cast<float*>(tensor.data)[offset] = rounded;

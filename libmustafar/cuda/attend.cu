@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which kernel of attend_kernel.cuh a launch takes.
+#include "cuda/attend_launch.hpp"
 #include "cuda/attend_tile.hpp"
-#include "cuda/launch.hpp"
 
 namespace mustafar::cuda {
 

@@ -44,13 +44,21 @@ MUSTAFAR_WARP float load_element(const QueryRows& rows, std::int64_t at) {
     const std::uint16_t half = static_cast<const std::uint16_t*>(rows.data)[at];
     return rows.type == ElementType::f16 ? W::f16_to_f32(half) : W::bf16_to_f32(half);
 }
+// As core/half.hpp has it: no finite number becomes infinity.
+MUSTAFAR_WARP float saturated(float value, float most) {
+    constexpr float infinity = __builtin_huge_valf();
+    if (value > most && value != infinity) { return most; }
+    if (value < -most && value != -infinity) { return -most; }
+    return value;
+}
 template <class W>
 MUSTAFAR_WARP void store_element(const QueryRows& rows, std::int64_t at, float value) {
     if (rows.type == ElementType::f32) {
         static_cast<float*>(rows.data)[at] = value;
+    } else if (rows.type == ElementType::f16) {
+        static_cast<std::uint16_t*>(rows.data)[at] = W::f32_to_f16(saturated(value, 65504.0F));
     } else {
-        static_cast<std::uint16_t*>(rows.data)[at] =
-            rows.type == ElementType::f16 ? W::f32_to_f16(value) : W::f32_to_bf16(value);
+        static_cast<std::uint16_t*>(rows.data)[at] = W::f32_to_bf16(saturated(value, 0x1.FEp127F));
     }
 }
 MUSTAFAR_WARP std::int64_t row_at(const QueryRows& rows, const AttendJob& job,

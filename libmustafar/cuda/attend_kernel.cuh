@@ -5,9 +5,9 @@
 #pragma once
 
 #include "cuda/attend_join.hpp"
+#include "cuda/attend_launch.hpp"
 #include "cuda/device.hpp"
 #include "cuda/device_warp.cuh"
-#include "cuda/launch.hpp"
 
 namespace mustafar::cuda {
 

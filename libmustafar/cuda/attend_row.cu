@@ -2,8 +2,8 @@
 // attend_cuda: the row of op `attend` for caches in the memory of the host. Each call takes its
 // part to the device, computes, and brings the result back: every shape list that a row is
 // compared on runs on the device so.
+#include "cuda/attend_launch.hpp"
 #include "cuda/device.hpp"
-#include "cuda/launch.hpp"
 #include "cuda/rows.hpp"
 #include "cuda/staging.hpp"
 

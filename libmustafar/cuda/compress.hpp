@@ -1,189 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
-// compress: prune, quantize and pack rows that lie as halves, one warp a row, one pass, in place.
-//   survivors: the k largest magnitudes, ties to the lower channel, by bisection on their bits
-// with ballots
-//   (Mustafar, arXiv 2505.22913, section 2); codes as docs/format.md 2.3 says. Bytes are those of
-// `ref`. Lane l holds channels l, l + 32, ...: a ballot is a word of the bitmap, a popcount is a
-// rank. Traffic: each row is read once and written once, no scratch in device memory.
+// compress: prune, quantize and pack rows that lie as halves, one warp a row, one pass, in place; ragged
+// rows a page at a time, once their survivors are known. Bytes are those of `ref`; codes as
+// docs/format.md 2.3 says. Traffic: each row is read once and written once, no scratch in device memory.
 #pragma once
 
-#include "cuda/lanes.hpp"
+#include "cuda/compress_columns.hpp"
+#include "cuda/compress_survivors.hpp"
 
 namespace mustafar::cuda {
 
-struct CompressJob { // rows of one side of one kv head, which go to slots first_slot .. of pages
-    std::uint32_t d = 0;
-    std::uint32_t keep = 0;  // == d: all
-    std::uint32_t bits = 16; // 16, 8, 4, 2
-    std::uint32_t group = 0; // channels of a group (32 or 64) with all kept; 0 = the row is one
-    std::uint32_t bf16 = 0;  // the stored type; else f16
-    std::uint32_t rows = 0;
-    const std::uint16_t* first = nullptr; // [rows], `stride` elements apart
-    std::int64_t stride = 0;
-    const float* centre = nullptr;          // [d] or null
-    const float* channel_weights = nullptr; // [d] or null
-    std::byte* const* pages = nullptr;      // data of each page
-    std::uint32_t first_slot = 0;           // of row 0, counted over all pages
-    // Where the arrays of this side start in a page, and their strides; no bitmaps where all is
-    // kept.
-    std::uint32_t bitmaps_at = 0, codes_at = 0, meta_at = 0;
-    std::uint32_t bitmap_stride = 0, codes_stride = 0, meta_stride = 0;
-    std::uint32_t* non_finite = nullptr; // set to 1 where a row has an infinity or a NaN
+struct RowPlace {                // where the parts of a row go
+    std::byte* bitmap = nullptr; // null = not stored
+    std::byte* codes = nullptr;
+    std::byte* meta = nullptr;
 };
-
-constexpr unsigned compress_page_rows = 32;
-constexpr unsigned compress_scratch_bytes = 256; // of a warp: one code a channel
 
 template <class W, unsigned stripes>
 class CompressRow {
   public:
-    MUSTAFAR_WARP CompressRow(const CompressJob& job, std::uint32_t row, std::uint8_t* scratch)
-        : job_(job), scratch_(scratch) {
-        const std::uint32_t slot = job.first_slot + row;
-        page_ = job.pages[slot / compress_page_rows];
-        slot_ = slot % compress_page_rows;
-        load(row);
+    MUSTAFAR_WARP CompressRow(const CompressJob& job, std::uint32_t row, std::uint32_t* scratch)
+        : job_(job), of_(job), scratch_(reinterpret_cast<std::uint8_t*>(scratch)),
+          row_(job, row, scratch) {
+        if (job.survivors == nullptr || job.rule == Survivors::given) { return; }
+        row_.store_bitmap(reinterpret_cast<std::byte*>(job.survivors) +
+                          std::size_t{row} * job.survivors_stride);
     }
-    MUSTAFAR_WARP void run() {
-        if (job_.keep < job_.d) {
-            select();
-        } else {
-            MUSTAFAR_UNROLL for (unsigned j = 0; j < stripes; ++j) { kept_[j] = present(j); }
-        }
-        store_bitmap();
+    MUSTAFAR_WARP void store(const RowPlace& to) {
+        if (to.bitmap != nullptr) { row_.store_bitmap(to.bitmap); }
         if (job_.bits == 16) {
-            store_halves();
+            store_halves(to.codes);
         } else {
-            store_codes();
+            store_codes(to);
         }
     }
 
   private:
-    // Channels of stripe j that exist, as bits.
-    MUSTAFAR_WARP std::uint32_t present(unsigned j) const {
-        const std::uint32_t left = job_.d > 32 * j ? job_.d - 32 * j : 0;
-        return left >= 32 ? ~0U : bits_below(left);
-    }
-    MUSTAFAR_WARP bool exact_halves() const {
-        return job_.centre == nullptr && job_.channel_weights == nullptr;
-    }
-
-    // Values in float32, and keys that order magnitudes: bits of halves where nothing is done to
-    // them, else of floats; -1 where there is no channel.
-    MUSTAFAR_WARP void load(std::uint32_t row) {
-        const std::uint16_t* from = job_.first + static_cast<std::int64_t>(row) * job_.stride;
-        const std::uint32_t infinity = job_.bf16 != 0 ? 0x7F80U : 0x7C00U;
-        Lanes<W, bool> wrong;
-        W::each([&](unsigned i) { wrong[i] = false; });
-        MUSTAFAR_UNROLL for (unsigned j = 0; j < stripes; ++j) {
-            W::each([&](unsigned i) {
-                const unsigned c = 32 * j + W::lane(i);
-                value_[j][i] = 0.0F;
-                key_[j][i] = -1;
-                half_[j][i] = 0;
-                if (c >= job_.d) { return; }
-                const std::uint16_t half = from[c];
-                half_[j][i] = half;
-                wrong[i] = wrong[i] || (half & 0x7FFFU) >= infinity;
-                float x = job_.bf16 != 0 ? W::bf16_to_f32(half) : W::f16_to_f32(half);
-                if (job_.centre != nullptr) { x = W::subtract(x, job_.centre[c]); }
-                value_[j][i] = x;
-                if (exact_halves()) {
-                    key_[j][i] = static_cast<std::int32_t>(half & 0x7FFFU);
-                    return;
-                }
-                if (job_.channel_weights != nullptr) {
-                    x = W::multiply(x < 0.0F ? -x : x, job_.channel_weights[c]);
-                }
-                key_[j][i] = static_cast<std::int32_t>(W::bits_of(x) & 0x7FFFFFFFU);
-            });
-        }
-        if (W::ballot(wrong) == 0 || job_.non_finite == nullptr) { return; }
-        W::each([&](unsigned i) {
-            if (W::lane(i) == 0) { W::flag(job_.non_finite); }
-        });
-    }
-
-    MUSTAFAR_WARP std::uint32_t count_from(std::int32_t least) const {
-        std::uint32_t count = 0;
-        MUSTAFAR_UNROLL for (unsigned j = 0; j < stripes; ++j) {
-            Lanes<W, bool> in;
-            W::each([&](unsigned i) { in[i] = key_[j][i] >= least; });
-            count += W::popcount(W::ballot(in));
-        }
-        return count;
-    }
-
-    MUSTAFAR_WARP void select() {
-        std::int32_t threshold = 0; // the k-th largest key, from its highest bit down
-        for (int bit = exact_halves() ? 14 : 30; bit >= 0; --bit) {
-            const std::int32_t higher = threshold | (std::int32_t{1} << bit);
-            if (count_from(higher) >= job_.keep) { threshold = higher; }
-        }
-        std::uint32_t ties =
-            job_.keep - count_from(threshold + 1); // to take, lowest channels first
-        MUSTAFAR_UNROLL for (unsigned j = 0; j < stripes; ++j) {
-            Lanes<W, bool> above, tied;
-            W::each([&](unsigned i) {
-                above[i] = key_[j][i] > threshold;
-                tied[i] = key_[j][i] == threshold;
-            });
-            const std::uint32_t tied_word = W::ballot(tied);
-            W::each([&](unsigned i) {
-                const std::uint32_t before = W::popcount(tied_word & bits_below(W::lane(i)));
-                tied[i] = tied[i] && before < ties;
-            });
-            const std::uint32_t taken = W::ballot(tied);
-            kept_[j] = W::ballot(above) | taken;
-            ties -= W::popcount(taken);
-        }
-    }
-
-    MUSTAFAR_WARP void store_bitmap() {
-        if (job_.bitmap_stride == 0) { return; }
-        std::byte* to = page_ + job_.bitmaps_at + slot_ * job_.bitmap_stride;
-        W::each([&](unsigned i) { // lane l writes byte l: at most 256 / 8
-            const unsigned l = W::lane(i);
-            if (l >= job_.d / 8) { return; }
-            std::uint32_t word = 0;
-            MUSTAFAR_UNROLL for (unsigned j = 0; j < stripes; ++j) {
-                word = l / 4 == j ? kept_[j] : word;
-            }
-            to[l] = static_cast<std::byte>(word >> (8 * (l % 4)));
-        });
-    }
-
-    // visit(i, lane's place in stripe j, its rank) for every kept element.
-    template <class F>
-    MUSTAFAR_WARP void each_kept(const F& visit) const {
-        std::uint32_t before = 0;
-        MUSTAFAR_UNROLL for (unsigned j = 0; j < stripes; ++j) {
-            W::each([&](unsigned i) {
-                const std::uint32_t below = kept_[j] & bits_below(W::lane(i));
-                if ((kept_[j] >> W::lane(i) & 1U) != 0) {
-                    visit(i, j, before + W::popcount(below));
-                }
-            });
-            before += W::popcount(kept_[j]);
-        }
-    }
-
-    MUSTAFAR_WARP void store_halves() {
-        std::byte* to = page_ + job_.codes_at + slot_ * job_.codes_stride;
-        each_kept([&](unsigned i, unsigned j, std::uint32_t rank) {
-            std::uint16_t half = half_[j][i];
+    MUSTAFAR_WARP void store_halves(std::byte* to) {
+        row_.each_kept([&](unsigned i, unsigned j, std::uint32_t rank) {
+            std::uint16_t half = row_.half[j][i];
             if (job_.centre != nullptr) {
-                half = job_.bf16 != 0 ? W::f32_to_bf16(value_[j][i]) : W::f32_to_f16(value_[j][i]);
+                half = job_.bf16 != 0 ? W::f32_to_bf16(row_.value[j][i])
+                                      : W::f32_to_f16(row_.value[j][i]);
             }
             store_as(to + 2 * rank, half);
         });
     }
 
-    struct Affine {
-        std::uint16_t scale, zero; // f16
-    };
-    // Of the kept values in stripes first .. end - 1.
-    MUSTAFAR_WARP Affine fit(unsigned first, unsigned end) const {
+    // Of the kept values in stripes first .. end - 1; zeros where nothing is kept.
+    MUSTAFAR_WARP AffineHalves fit(unsigned first, unsigned end) const {
         constexpr float infinity = 3.402823466e38F; // larger than any half
         Lanes<W, float> lo, hi;
         W::each([&](unsigned i) {
@@ -192,9 +56,10 @@ class CompressRow {
         });
         MUSTAFAR_UNROLL for (unsigned j = 0; j < stripes; ++j) {
             W::each([&](unsigned i) {
-                if (j < first || j >= end || (kept_[j] >> W::lane(i) & 1U) == 0) { return; }
-                lo[i] = value_[j][i] < lo[i] ? value_[j][i] : lo[i];
-                hi[i] = value_[j][i] > hi[i] ? value_[j][i] : hi[i];
+                if (j < first || j >= end || (row_.kept[j] >> W::lane(i) & 1U) == 0) { return; }
+                const float x = row_.value[j][i];
+                lo[i] = x < lo[i] ? x : lo[i];
+                hi[i] = x > hi[i] ? x : hi[i];
             });
         }
         MUSTAFAR_UNROLL for (unsigned mask = 16; mask > 0; mask /= 2) {
@@ -206,31 +71,19 @@ class CompressRow {
             });
         }
         const float least = W::broadcast(lo, 0), most = W::broadcast(hi, 0);
-        const float range = W::subtract(most, least);
-        const auto levels = static_cast<float>((1U << job_.bits) - 1U);
-        const std::uint16_t zero = W::f32_to_f16(least);
-        return {W::f32_to_f16(W::divide(range, levels)), zero == 0x8000U ? std::uint16_t{0} : zero};
+        return least > most ? AffineHalves{} : of_.fit(least, most);
     }
 
-    MUSTAFAR_WARP std::uint8_t encode(float x, const Affine& affine) const {
-        const float scale = W::f16_to_f32(affine.scale);
-        if (scale == 0.0F) { return 0; }
-        const float most = static_cast<float>((1U << job_.bits) - 1U);
-        const float level = W::round(W::divide(W::subtract(x, W::f16_to_f32(affine.zero)), scale));
-        return static_cast<std::uint8_t>(level < 0.0F ? 0.0F : level > most ? most : level);
-    }
-
-    MUSTAFAR_WARP void store_codes() {
-        std::byte* meta = page_ + job_.meta_at + slot_ * job_.meta_stride;
+    MUSTAFAR_WARP void store_codes(const RowPlace& to) {
         const unsigned width = job_.group == 0 ? stripes : job_.group / 32;
-        Lanes<W, Affine> mine[stripes];
+        Lanes<W, AffineHalves> mine[stripes];
         for (unsigned first = 0, pair = 0; first < stripes && 32 * first < job_.d;
              first += width, ++pair) {
-            const Affine affine = fit(first, first + width);
+            const AffineHalves affine = fit(first, first + width);
             W::each([&](unsigned i) {
                 if (W::lane(i) == 0) {
-                    store_as(meta + 4 * pair, affine.scale);
-                    store_as(meta + 4 * pair + 2, affine.zero);
+                    store_as(to.meta + 4 * pair, affine.scale);
+                    store_as(to.meta + 4 * pair + 2, affine.zero);
                 }
             });
             MUSTAFAR_UNROLL for (unsigned j = 0; j < stripes; ++j) {
@@ -239,46 +92,109 @@ class CompressRow {
                 });
             }
         }
-        std::byte* to = page_ + job_.codes_at + slot_ * job_.codes_stride;
         if (job_.bits == 8) {
-            each_kept([&](unsigned i, unsigned j, std::uint32_t rank) {
-                to[rank] = static_cast<std::byte>(encode(value_[j][i], mine[j][i]));
+            row_.each_kept([&](unsigned i, unsigned j, std::uint32_t rank) {
+                to.codes[rank] = static_cast<std::byte>(of_.encode(row_.value[j][i], mine[j][i]));
             });
             return;
         }
-        each_kept([&](unsigned i, unsigned j, std::uint32_t rank) {
-            scratch_[rank] = encode(value_[j][i], mine[j][i]);
+        row_.each_kept([&](unsigned i, unsigned j, std::uint32_t rank) {
+            scratch_[rank] = of_.encode(row_.value[j][i], mine[j][i]);
         });
         W::sync();
-        const std::uint32_t in_byte = 8 / job_.bits;
+        const std::uint32_t in_byte = 8 / job_.bits, count = row_.count();
         W::each([&](unsigned i) {
-            for (std::uint32_t b = W::lane(i); b * in_byte < job_.keep; b += warp_lanes) {
+            for (std::uint32_t b = W::lane(i); b * in_byte < count; b += warp_lanes) {
                 std::uint32_t byte = 0;
-                for (std::uint32_t n = 0; n < in_byte && b * in_byte + n < job_.keep; ++n) {
+                for (std::uint32_t n = 0; n < in_byte && b * in_byte + n < count; ++n) {
                     byte |= std::uint32_t{scratch_[b * in_byte + n]} << (n * job_.bits);
                 }
-                to[b] = static_cast<std::byte>(byte);
+                to.codes[b] = static_cast<std::byte>(byte);
             }
         });
         W::sync(); // before the next row writes there
     }
 
     const CompressJob& job_;
+    CompressValues<W> of_;
     std::uint8_t* scratch_;
-    std::byte* page_ = nullptr;
-    std::uint32_t slot_ = 0;
-    Lanes<W, float> value_[stripes];
-    Lanes<W, std::int32_t> key_[stripes];
-    Lanes<W, std::uint16_t> half_[stripes];
-    std::uint32_t kept_[stripes] = {};
+    SurvivingRow<W, stripes> row_;
 };
 
-// Rows first, first + step, ... of the job.
 template <class W, unsigned stripes>
-MUSTAFAR_WARP void compress_rows(const CompressJob& job, std::uint32_t first, std::uint32_t step,
-                                 std::uint8_t* scratch) {
-    for (std::uint32_t row = first; row < job.rows; row += step) {
-        CompressRow<W, stripes>(job, row, scratch).run();
+MUSTAFAR_WARP void compress_row(const CompressJob& job, std::uint32_t row, std::uint32_t* scratch) {
+    CompressRow<W, stripes> packed(job, row, scratch);
+    if (job.pages == nullptr) { return; }
+    const std::uint32_t slot = job.first_slot + row;
+    std::byte* page = job.pages[slot / compress_page_rows];
+    const std::uint32_t at = slot % compress_page_rows;
+    packed.store({job.bitmap_stride == 0 ? nullptr : page + job.bitmaps_at + at * job.bitmap_stride,
+                  page + job.codes_at + at * job.codes_stride,
+                  page + job.meta_at + at * job.meta_stride});
+}
+
+// Rows of any count, one behind the other; where each starts follows from the counts before it, where
+// the scales start from all of them. The page was made for that many bytes.
+template <class W, unsigned stripes>
+MUSTAFAR_WARP void compress_ragged_page(const CompressJob& job, std::uint32_t page,
+                                        std::uint32_t* scratch) {
+    const std::uint32_t first = page * compress_page_rows;
+    const std::uint32_t left = job.rows - first;
+    const std::uint32_t rows = left < compress_page_rows ? left : compress_page_rows;
+    Lanes<W, std::uint32_t> bytes; // of the codes of row `lane`
+    W::each([&](unsigned i) {
+        std::uint32_t count = 0;
+        if (W::lane(i) < rows) {
+            const std::uint8_t* bitmap =
+                job.survivors + std::size_t{first + W::lane(i)} * job.survivors_stride;
+            for (unsigned b = 0; b < job.d / 8; ++b) { count += W::popcount(bitmap[b]); }
+        }
+        bytes[i] = (count * job.bits + 7) / 8;
+    });
+    std::byte* to = job.pages[page];
+    std::uint32_t total = 0;
+    for (std::uint32_t r = 0; r < rows; ++r) { total += W::broadcast(bytes, r); }
+    std::byte* meta = to + job.codes_at + (total + 63) / 64 * 64;
+    std::uint32_t offset = 0;
+    for (std::uint32_t r = 0; r < rows; ++r) {
+        W::each([&](unsigned i) {
+            if (W::lane(i) != 0) { return; }
+            store_as(to + job.offsets_at + 2 * r, static_cast<std::uint16_t>(offset));
+        });
+        CompressRow<W, stripes>(job, first + r, scratch)
+            .store({to + job.bitmaps_at + r * job.bitmap_stride, to + job.codes_at + offset,
+                    meta + r * job.meta_stride});
+        offset += W::broadcast(bytes, r);
+    }
+}
+
+template <class W, unsigned stripes, CompressStep step>
+MUSTAFAR_WARP void compress_unit(const CompressJob& job, std::uint32_t unit,
+                                 std::uint32_t* scratch) {
+    if constexpr (step == CompressStep::rows) {
+        compress_row<W, stripes>(job, unit, scratch);
+    } else if constexpr (step == CompressStep::ragged) {
+        compress_ragged_page<W, stripes>(job, unit, scratch);
+    } else if constexpr (step == CompressStep::channels) {
+        CompressColumns<W>(job, unit, compress_page_rows).pack();
+    } else {
+        CompressColumns<W>(job, unit, job.chunk).choose();
+    }
+}
+
+// What one warp of block (x, y) of the grid does: every job and unit is some warp's, once.
+template <class W, unsigned stripes, CompressStep step>
+MUSTAFAR_WARP void compress_block(const CompressJob* jobs, std::uint32_t count,
+                                  const CompressGrid& grid, std::uint32_t x, std::uint32_t y,
+                                  unsigned warp, std::uint32_t* scratch) {
+    for (std::uint64_t j = y; j < count; j += grid.y) {
+        const CompressJob& job = jobs[j];
+        const std::uint32_t units = compress_units(step, job);
+        const std::uint64_t stride = std::uint64_t{grid.x} * compress_warps;
+        for (std::uint64_t unit = std::uint64_t{x} * compress_warps + warp; unit < units;
+             unit += stride) {
+            compress_unit<W, stripes, step>(job, static_cast<std::uint32_t>(unit), scratch);
+        }
     }
 }
 

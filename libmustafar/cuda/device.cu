@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "cuda/images.hpp"
 
 namespace mustafar::cuda {
 namespace {
@@ -14,11 +15,10 @@ int attribute(cudaDeviceAttr which) {
     return value;
 }
 
-// Code of this build for the device? A missing image is known here, not as wrong results later.
-__global__ void probe_kernel(int* out) {
-    if (out != nullptr) { *out = 1; }
-}
+constexpr int architectures[] = {__CUDA_ARCH_LIST__};
+constexpr Images images = {architectures, MUSTAFAR_CUDA_PTX != 0, CUDART_VERSION};
 
+// Calls that create no context: a program that is only told what there is takes no memory of a device.
 std::string look() {
     int count = 0;
     cudaError_t status = cudaGetDeviceCount(&count);
@@ -29,15 +29,14 @@ std::string look() {
         return "no device: the CUDA driver sees none";
     }
     if (status != cudaSuccess) { return std::string("no device: ") + cudaGetErrorString(status); }
-    cudaFuncAttributes attributes;
-    status = cudaFuncGetAttributes(&attributes, probe_kernel);
-    if (status == cudaSuccess) { return ""; }
-    static_cast<void>(cudaGetLastError());
-    int major = 0, minor = 0;
-    static_cast<void>(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
-    static_cast<void>(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0));
-    return "device 0 has compute capability " + std::to_string(major) + "." +
-           std::to_string(minor) + ": " + cudaGetErrorString(status);
+    int major = 0, minor = 0, driver = 0;
+    status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
+    if (status == cudaSuccess) {
+        status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0);
+    }
+    if (status == cudaSuccess) { status = cudaDriverGetVersion(&driver); }
+    if (status != cudaSuccess) { return std::string("no device: ") + cudaGetErrorString(status); }
+    return no_image(images, 10 * major + minor, driver);
 }
 
 } // namespace

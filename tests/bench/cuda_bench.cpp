@@ -12,9 +12,10 @@
 
 #include "core/error.hpp"
 #include "core/half.hpp"
+#include "cuda/attend_launch.hpp"
+#include "cuda/compress_launch.hpp"
 #include "cuda/device.hpp"
 #include "cuda/head_job.hpp"
-#include "cuda/launch.hpp"
 #include "cuda/plan.hpp"
 
 namespace {
@@ -90,7 +91,8 @@ class Scene {
         plan();
     }
     void compress(std::uint32_t head) const { // both sides of one head
-        check(launch_compress(reinterpret_cast<const CompressJob*>(compress_->data()) + 2 * head, 2,
+        check(launch_compress(CompressStep::rows,
+                              reinterpret_cast<const CompressJob*>(compress_->data()) + 2 * head, 2,
                               pages_ * 32, d, stream_.get()),
               "launching compress");
     }

@@ -26,7 +26,7 @@ TEST(KernelTables, EveryOp_EndsInAReferenceRowThatRunsAnywhere) {
         ASSERT_NE(last, nullptr) << op;
         EXPECT_STREQ(last->backend, "ref");
         EXPECT_EQ(last->name, op + "_ref");
-        EXPECT_EQ(last->missing, nullptr);
+        EXPECT_EQ(last->missing(), nullptr);
     }
 }
 
@@ -44,7 +44,7 @@ TEST(KernelChoice, NoBackendNamed_TakesTheFirstRowOfEachOpThatCanRun) {
     for (std::size_t i = 0; i < ops.size(); ++i) {
         const KernelRow* first = nullptr;
         for (const KernelRow& row : kernel_rows()) {
-            if (ops[i] == row.op && row.missing == nullptr && first == nullptr) { first = &row; }
+            if (ops[i] == row.op && row.missing() == nullptr && first == nullptr) { first = &row; }
         }
         EXPECT_STREQ(kernels.rows[i].op, ops[i].c_str()) << "in the order of the struct";
         EXPECT_STREQ(kernels.rows[i].name, first->name);
@@ -75,12 +75,12 @@ TEST(KernelChoice, AnUnknownBackend_IsRefusedNamingWhoAskedAndWhatThereIs) {
 TEST(KernelChoice, ABackendThatCannotRunHere_IsRefusedWithTheReason) {
     std::size_t refused = 0;
     for (const KernelRow& row : kernel_rows()) {
-        if (row.missing == nullptr) { continue; }
+        if (row.missing() == nullptr) { continue; }
         const Error error =
             error_of([&] { choose_kernels(row.backend, "MUSTAFAR_FORCE_BACKEND", false); });
         EXPECT_EQ(error.code, MUSTAFAR_UNSUPPORTED) << row.name;
         for (const std::string& part : {std::string("MUSTAFAR_FORCE_BACKEND"),
-                                        std::string(row.backend), std::string(row.missing)}) {
+                                        std::string(row.backend), std::string(row.missing())}) {
             EXPECT_NE(error.text.find(part), std::string::npos) << part << " in: " << error.text;
         }
         ++refused;
@@ -100,7 +100,7 @@ TEST(KernelChoice, RefuseRef_IsRefusedWhereAnOpHasNothingBetter) {
                     continue;
                 }
                 alone = false;
-                runs |= row.missing == nullptr;
+                runs |= row.missing() == nullptr;
             }
             better &= alone || runs;
         }

@@ -22,7 +22,7 @@ std::vector<std::string> fast_backends() {
 
 const char* what_is_missing(const std::string& backend) {
     for (const KernelRow& row : kernel_rows()) {
-        if (std::string(row.op) == "attend" && row.backend == backend) { return row.missing; }
+        if (std::string(row.op) == "attend" && row.backend == backend) { return row.missing(); }
     }
     return "no such row";
 }

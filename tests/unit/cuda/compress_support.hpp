@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cpu/rows_support.hpp"
-#include "cuda/compress.hpp"
+#include "cuda/compress_job.hpp"
 #include "format/page.hpp"
 
 namespace mustafar::test {
@@ -27,6 +27,14 @@ inline SideSpec side_of(std::uint32_t d, std::uint32_t keep, std::uint32_t bits,
     return side;
 }
 
+// n of every m neighbouring channels.
+inline SideSpec n_m_side(std::uint32_t d, std::uint32_t n, std::uint32_t m, std::uint32_t bits) {
+    SideSpec side = side_of(d, n * d / m, bits, 0);
+    side.prune = {Method::n_m, false, static_cast<std::uint16_t>(n), static_cast<std::uint16_t>(m),
+                  0.0F};
+    return side;
+}
+
 inline std::vector<SideSpec> sides_of(std::uint32_t d) {
     std::vector<SideSpec> sides;
     for (const std::uint32_t bits : {16U, 8U, 4U, 2U}) {
@@ -36,6 +44,10 @@ inline std::vector<SideSpec> sides_of(std::uint32_t d) {
         for (const std::uint32_t group : {32U, 64U}) {
             if (bits < 16 && d % group == 0) { sides.push_back(side_of(d, d, bits, group)); }
         }
+        sides.push_back(n_m_side(d, 2, 4, bits));
+        sides.push_back(n_m_side(d, 3, 8, bits));
+        sides.push_back(n_m_side(d, d / 3, d, bits));
+        if (d % 5 == 0) { sides.push_back(n_m_side(d, 1, 5, bits)); }
     }
     return sides;
 }
@@ -99,6 +111,10 @@ inline CompressJob job_of(const SideSpec& side, const HardRows& rows, int form,
     job.keep = side.keep;
     job.bits = side.bits;
     job.group = side.group;
+    if (side.prune.method == Method::n_m) {
+        job.rule = cuda::Survivors::n_m;
+        job.of = side.prune.of;
+    }
     job.bf16 = rows.store == Dtype::bf16 ? 1 : 0;
     job.rows = rows.rows;
     job.first = halves.first;

@@ -1,28 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The source of the CUDA kernel `compress` as the host runs it (cuda/host_warp.hpp): pages must
 // hold the bytes that prune_ref and pack_ref give, and nothing may be written elsewhere.
+#include "cuda/compress_host.hpp"
 #include "cuda/compress_support.hpp"
-#include "cuda/host_warp.hpp"
 
 namespace mustafar::test {
 namespace {
 
+using cuda::CompressGrid;
 using cuda::CompressJob;
-using cuda::HostWarp;
+using cuda::CompressStep;
 
-void run(const CompressJob& job) {
-    std::uint8_t scratch[cuda::compress_scratch_bytes];
-    constexpr std::uint32_t warps = 3; // rows are dealt out as to the warps of a grid
-    for (std::uint32_t warp = 0; warp < warps; ++warp) {
-        if (job.d <= 64) {
-            cuda::compress_rows<HostWarp, 2>(job, warp, warps, scratch);
-        } else if (job.d <= 128) {
-            cuda::compress_rows<HostWarp, 4>(job, warp, warps, scratch);
-        } else {
-            cuda::compress_rows<HostWarp, 8>(job, warp, warps, scratch);
-        }
-    }
-}
+void run(const CompressJob& job) { compress_on_host<CompressStep::rows>(job); }
 
 void compare(const SideSpec& side, const HardRows& rows, int form, bool weighted) {
     std::vector<float> weights;
@@ -83,6 +72,52 @@ TEST(CudaCompress, RowsThatAreNotFinite_AreReported) {
         run(job);
         EXPECT_EQ(non_finite, 1U);
     }
+}
+
+TEST(CudaCompressGrid, Any_StaysWithinWhatDevicesTakeAndIsNoLargerThanTheWork) {
+    for (const std::uint32_t count : {1U, 7U, 65535U, 65536U, 1U << 20, ~0U}) {
+        for (const std::uint32_t units : {1U, 8U, 9U, 1U << 20, ~0U}) {
+            const CompressGrid grid = cuda::compress_grid(count, units);
+            EXPECT_GE(grid.x, 1U);
+            EXPECT_LE(grid.x, 0x7FFFFFFFU);
+            EXPECT_LE(std::uint64_t{grid.x} * 8, std::uint64_t{units} + 7);
+            EXPECT_GE(grid.y, 1U);
+            EXPECT_LE(grid.y, std::min(count, 65535U));
+        }
+    }
+}
+
+// More heads than a grid has rows, of other lengths each: every row of every job is packed, once, and
+// by a grid that is too narrow for them as well.
+TEST(CudaCompressGrid, MoreJobsThanItHasRows_AreAllDone) {
+    constexpr std::uint32_t count = 70001, d = 32;
+    const HardRows rows("random", d, 3, Dtype::f16, 1);
+    const SideSpec side = side_of(d, 10, 16, 0);
+    Pages want(side, 3);
+    pack_with_ref(side, rows, 0, {}, want);
+    std::vector<Pages> pages(count, Pages(side, 3));
+    std::vector<CompressJob> jobs;
+    for (std::uint32_t j = 0; j < count; ++j) {
+        for (std::size_t p = 0; p < pages[j].bytes.size(); ++p) {
+            pages[j].data[p] = pages[j].bytes[p].data();
+        }
+        jobs.push_back(job_of(side, rows, 0, {}, pages[j]));
+        if (j % 3 == 1) { jobs.back().rows = 0; }
+    }
+    const CompressGrid grid = cuda::compress_grid(count, 3);
+    ASSERT_EQ(grid.y, 65535U);
+    compress_on_host<CompressStep::rows>(jobs.data(), count, grid);
+    const Pages untouched(side, 3);
+    for (std::uint32_t j = 0; j < count; ++j) {
+        ASSERT_EQ(pages[j].bytes, j % 3 == 1 ? untouched.bytes : want.bytes) << "job " << j;
+    }
+    // 40 rows on one block of 8 warps.
+    const HardRows more("random", d, 40, Dtype::f16, 2);
+    Pages all(side, 40), got(side, 40);
+    pack_with_ref(side, more, 0, {}, all);
+    const CompressJob job = job_of(side, more, 0, {}, got);
+    compress_on_host<CompressStep::rows>(&job, 1, {1, 1});
+    EXPECT_EQ(got.bytes, all.bytes);
 }
 
 } // namespace

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What only a device can show: the kernels themselves. Without one each case is skipped and says
 // why.
+#include <dlfcn.h>
+
 #include <memory>
 
 #include "cpu/attend_compare.hpp"
+#include "cuda/attend_launch.hpp"
+#include "cuda/compress_launch.hpp"
 #include "cuda/compress_support.hpp"
 #include "cuda/device.hpp"
-#include "cuda/launch.hpp"
 #include "cuda/rows.hpp"
 #include "cuda/staging.hpp"
 
@@ -19,6 +22,29 @@ using cuda::check;
 using cuda::CompressJob;
 using cuda::DeviceBytes;
 using cuda::Stream;
+
+// Stands first: the others make one. Is the primary context of device 0 active? -1: no driver to ask.
+int context_is_there() {
+    void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (driver == nullptr) { return -1; }
+    using Init = int (*)(unsigned);
+    using State = int (*)(int, unsigned*, int*);
+    const auto init = reinterpret_cast<Init>(dlsym(driver, "cuInit"));
+    const auto state = reinterpret_cast<State>(dlsym(driver, "cuDevicePrimaryCtxGetState"));
+    unsigned flags = 0;
+    int active = 0;
+    if (init == nullptr || state == nullptr || init(0) != 0) { return -1; }
+    return state(0, &flags, &active) == 0 ? active : -1;
+}
+
+TEST(CudaAsking, WhatIsHere_CreatesNoContextOnTheDevice) {
+    const int before = context_is_there();
+    if (before < 0) { GTEST_SKIP() << "no driver"; }
+    ASSERT_EQ(before, 0) << "another test has made one before";
+    static_cast<void>(cuda::missing());
+    for (const KernelRow& row : kernel_rows()) { static_cast<void>(row.missing()); }
+    EXPECT_EQ(context_is_there(), 0);
+}
 
 class CudaDevice : public testing::Test {
   protected:
@@ -70,9 +96,9 @@ class CudaCompressOnDevice : public CudaDevice {
         const auto device_table = put(table.data(), table.size());
         job.pages = as<std::byte* const>(device_table);
         const auto device_job = put(&job, 1);
-        check(
-            cuda::launch_compress(as<const CompressJob>(device_job), 1, job.rows, job.d, stream()),
-            "launching compress");
+        check(cuda::launch_compress(cuda::CompressStep::rows, as<const CompressJob>(device_job), 1,
+                                    job.rows, job.d, stream()),
+              "launching compress");
         for (std::size_t page = 0; page < pages.bytes.size(); ++page) {
             memory[page]->download(pages.bytes[page].data(), 0, pages.bytes[page].size());
         }

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels as host code calls them. Every pointer in a job is one of the device, and so are the
-// arrays of jobs and items. Nothing here allocates, copies or waits; each function returns the
-// status of its launch.
+// The attend kernel as host code calls it. Every pointer in a job is one of the device, and so are the
+// arrays of jobs and items. Nothing here allocates, copies or waits; the status is that of the launch.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
 #include "cuda/attend_job.hpp"
-#include "cuda/compress.hpp"
 #include "cuda/shape.hpp"
 
 namespace mustafar::cuda {
-
-// jobs [count] have at most `rows` rows each and heads of at most d channels.
-cudaError_t launch_compress(const CompressJob* jobs, unsigned count, std::uint32_t rows,
-                            std::uint32_t d, cudaStream_t stream);
 
 struct AttendLaunch { // of a plan (cuda/plan.hpp)
     const AttendJob* jobs = nullptr;
