@@ -36,6 +36,13 @@ std::vector<std::string> free_expired(Service& service, Eviction reason) {
     return ids;
 }
 
+void give_back_memory(Service& service, bool all) noexcept {
+    service.memory.trim(all);
+    service.jobs.trim(all);
+    service.staging.trim();
+    if (all) { service.staging.trim(); } // the second time frees what the first has marked
+}
+
 bool free_oldest(Service& service, Clock::time_point before) {
     if (!service.config.evict_lru()) { return false; }
     std::optional<Freed> oldest = service.caches.take_oldest(before);
@@ -67,9 +74,7 @@ void Sweeper::run() {
     while (!stop_.wait_for(lock, std::chrono::seconds(1), [this] { return stopping_; })) {
         try {
             free_expired(service_, Eviction::ttl);
-            service_.memory.trim();
-            service_.jobs.trim();
-            service_.staging.trim();
+            give_back_memory(service_, false);
         } catch (const std::exception& fault) { // the next second tries again
             log_error("fault", {{"what", fault.what()}});
         }

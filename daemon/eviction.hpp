@@ -20,6 +20,9 @@ struct Service;
 // Frees what has expired and returns its ids. `reason` goes into log and metrics.
 std::vector<std::string> free_expired(Service& service, Eviction reason);
 
+// Gives to the machine what is kept for reuse: what nobody has taken since the call before, or all of it.
+void give_back_memory(Service& service, bool all) noexcept;
+
 // Frees the cache that was used least recently, and not since `before`. False: none may go.
 bool free_oldest(Service& service, Clock::time_point before);
 

@@ -11,7 +11,6 @@
 
 #include "config.hpp"
 #include "http/guard.hpp"
-#include "http/transport.hpp"
 #include "log.hpp"
 #include "service.hpp"
 
@@ -36,34 +35,6 @@ CheckSettings check_settings(const Config& config, const Tokens* tokens) {
     settings.json_limit = config.json_limit;
     settings.body_limit = config.body_limit;
     return settings;
-}
-
-// What each worker does with a request: its own transport, the common handlers.
-std::function<Workers::Work()> work_of(Service& service) {
-    return [&service]() -> Workers::Work {
-        return [&service, transport = std::shared_ptr<Transport>(
-                              make_transport(service.config.idle_timeout))](Exchange& exchange) {
-            Request& request = exchange.request;
-            const auto handle = [&] {
-                exchange.response = run_handler(service, request);
-                exchange.response.fields.push_back({"X-Request-Id", request.id});
-            };
-            try {
-                exchange.head = transport->exchange(exchange.target, exchange.keep_alive, request,
-                                                    exchange.response, handle);
-            } catch (const std::exception& fault) {
-                log_error("fault", {{"id", request.id}, {"what", fault.what()}});
-                exchange.response = problem_response(
-                    Problem(ProblemType::internal, "see the log for this request"), request.id);
-                exchange.response.fields.push_back({"X-Request-Id", request.id});
-                exchange.head = write_head(exchange.response, exchange.keep_alive);
-            }
-            request.body = Staging(); // as soon as nobody needs it
-            exchange.answered = Clock::now();
-            const bool now = !exchange.response.later && !exchange.response.stream;
-            if (now) { log_request(exchange); } // others are told by the guard
-        };
-    };
 }
 
 void block_stop_signals() {

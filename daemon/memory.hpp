@@ -19,7 +19,8 @@ class Memory {
     mustafar_allocator hook();
     std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
     std::uint64_t quota() const { return quota_; }
-    void trim() noexcept { slabs_.trim(); } // to be called now and then
+    void trim(bool all) noexcept { slabs_.trim(all); }   // to be called now and then
+    std::uint64_t kept() const { return slabs_.kept(); } // for reuse, not of the quota
 
   private:
     static void* allocate(void* user, std::size_t bytes, std::size_t alignment);

@@ -68,6 +68,13 @@ void write_memory(std::string& out, const Service& service) {
     }
     one(out, "mustafard_memory_used_bytes", "gauge", "What the library holds of the quota.",
         service.memory.used());
+    head(out, "mustafard_memory_kept_bytes", "gauge",
+         "Freed and kept for reuse, beside what is used.");
+    for (const auto& [what, bytes] : {std::pair("pages", service.memory.kept()),
+                                      {"jobs", service.jobs.kept()},
+                                      {"bodies", std::uint64_t{service.staging.kept()}}}) {
+        out += fmt::format("mustafard_memory_kept_bytes{{of=\"{}\"}} {}\n", what, bytes);
+    }
     one(out, "mustafard_quota_bytes", "gauge", "The memory quota.", service.memory.quota());
     one(out, "mustafard_inflight_bytes", "gauge", "Bodies on their way in or out.",
         service.staging.used());

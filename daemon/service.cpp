@@ -5,6 +5,7 @@
 #include <new>
 
 #include "api/parameters.hpp"
+#include "http/transport.hpp"
 #include "log.hpp"
 #include "routes.hpp"
 
@@ -61,6 +62,34 @@ class Computing {
     Activity* activity_;
 };
 
+// What the exception that is being handled is on HTTP.
+Response fault_response(const std::string& id) {
+    const auto internal = [&](const char* what) { // its text is for the log, never for a client
+        log_error("fault", {{"id", id}, {"what", what}});
+        return problem_response(Problem(ProblemType::internal, "see the log for this request"), id);
+    };
+    try {
+        throw;
+    } catch (const Problem& problem) {
+        if (problem_info(problem.type()).status == 500) {
+            log_error("fault", {{"id", id}, {"what", problem.what()}});
+        }
+        return problem_response(problem, id);
+    } catch (const std::bad_alloc&) {
+        return problem_response(
+            Problem(ProblemType::quota_exceeded, "the machine has no memory left"), id);
+    } catch (const std::exception& fault) { return internal(fault.what()); } catch (...) {
+        return internal("something that is no std::exception");
+    }
+}
+
+// A reply that is ready is sent, whether or not there is memory for its line.
+void log_without_memory(const Exchange& exchange) {
+    try {
+        log_request(exchange);
+    } catch (const std::bad_alloc&) {}
+}
+
 } // namespace
 
 Service::Service(const Config& its_config)
@@ -90,19 +119,32 @@ Response run_handler(Service& service, Request& request) {
         }
         return with_room(service, request.received,
                          [&] { return request.route->handler(service, request); });
-    } catch (const Problem& problem) {
-        if (problem_info(problem.type()).status == 500) {
-            log_error("fault", {{"id", request.id}, {"what", problem.what()}});
-        }
-        return problem_response(problem, request.id);
-    } catch (const std::bad_alloc&) {
-        return problem_response(
-            Problem(ProblemType::quota_exceeded, "the machine has no memory left"), request.id);
-    } catch (const std::exception& fault) { // its text is for the log, never for a client
-        log_error("fault", {{"id", request.id}, {"what", fault.what()}});
-        return problem_response(Problem(ProblemType::internal, "see the log for this request"),
-                                request.id);
-    }
+    } catch (...) { return fault_response(request.id); }
+}
+
+std::function<Workers::Work()> work_of(Service& service) {
+    return [&service]() -> Workers::Work {
+        return [&service, transport = std::shared_ptr<Transport>(
+                              make_transport(service.config.idle_timeout))](Exchange& exchange) {
+            Request& request = exchange.request;
+            const auto handle = [&] {
+                exchange.response = run_handler(service, request);
+                exchange.response.fields.push_back({"X-Request-Id", request.id});
+            };
+            try {
+                exchange.head = transport->exchange(exchange.target, exchange.keep_alive, request,
+                                                    exchange.response, handle);
+            } catch (...) {
+                exchange.response = fault_response(request.id);
+                exchange.response.fields.push_back({"X-Request-Id", request.id});
+                exchange.head = write_head(exchange.response, exchange.keep_alive);
+            }
+            request.body = Staging(); // as soon as nobody needs it
+            exchange.answered = Clock::now();
+            const bool now = !exchange.response.later && !exchange.response.stream;
+            if (now) { log_without_memory(exchange); } // others are told by the guard
+        };
+    };
 }
 
 } // namespace mustafar::daemon

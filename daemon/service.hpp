@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include "http/message.hpp"
 #include "http/staging.hpp"
 #include "http/wake.hpp"
+#include "http/workers.hpp"
 #include "jobs/jobs.hpp"
 #include "library.hpp"
 #include "memory.hpp"
@@ -46,5 +48,9 @@ struct Service {
 
 // Calls the handler of a request; whatever it throws becomes a problem. Never throws but std::bad_alloc.
 Response run_handler(Service& service, Request& request);
+
+// What each worker does with a request: its own transport, then run_handler. What fails around the handler is a problem
+// too; std::bad_alloc leaves it where there is no memory to say even that.
+std::function<Workers::Work()> work_of(Service& service);
 
 } // namespace mustafar::daemon

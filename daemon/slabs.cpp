@@ -94,6 +94,7 @@ void* Slabs::take(std::size_t bytes) {
         made->next = nullptr;
         same.open = made;
     }
+    if (same.open->free != nullptr) { kept_ -= block; }
     return same.open->take();
 }
 
@@ -104,6 +105,7 @@ void Slabs::give(void* block) noexcept {
     *static_cast<void**>(block) = region.free;
     region.free = block;
     --region.live;
+    kept_ += region.block;
     if (!region.listed) {
         Class& same = classes_[region.block];
         region.listed = true;
@@ -122,14 +124,15 @@ void Slabs::drop_region(Region* region) noexcept {
     }
     same.bytes -= region->bytes;
     reserved_ -= region->bytes;
+    kept_ -= region->fresh; // no block of it is in use
     ::munmap(region->base, region->bytes);
 }
 
-void Slabs::trim() noexcept {
+void Slabs::trim(bool all) noexcept {
     const std::lock_guard lock(mutex_);
     for (auto at = regions_.begin(); at != regions_.end();) {
         Region& region = *at->second;
-        if (region.live > 0 || !region.empty_before) {
+        if (region.live > 0 || !(region.empty_before || all)) {
             region.empty_before = region.live == 0;
             ++at;
             continue;
@@ -142,6 +145,11 @@ void Slabs::trim() noexcept {
 std::uint64_t Slabs::reserved() const {
     const std::lock_guard lock(mutex_);
     return reserved_;
+}
+
+std::uint64_t Slabs::kept() const {
+    const std::lock_guard lock(mutex_);
+    return kept_;
 }
 
 } // namespace mustafar::daemon

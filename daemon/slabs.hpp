@@ -27,9 +27,11 @@ class Slabs {
 
     void* take(std::size_t bytes); // nullptr: the machine has no memory
     void give(void* block) noexcept;
-    // Gives to the machine what has been free since the call before.
-    void trim() noexcept;
+    // Gives to the machine regions that have been free since the call before, or all that are. One in which a block is
+    // in use stays.
+    void trim(bool all = false) noexcept;
     std::uint64_t reserved() const; // bytes of all regions
+    std::uint64_t kept() const;     // of those, what was given back and waits for the next who asks
 
   private:
     struct Region;
@@ -41,6 +43,7 @@ class Slabs {
     std::map<std::size_t, Class> classes_;                   // by size of block
     std::map<const char*, std::unique_ptr<Region>> regions_; // by address
     std::uint64_t reserved_ = 0;
+    std::uint64_t kept_ = 0;
 };
 
 } // namespace mustafar::daemon

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Experiments as jobs: start one, follow it, end it.
 #include <algorithm>
-#include <charconv>
 
 #include "api/choices.hpp"
 #include "api/handlers.hpp"
@@ -38,20 +37,6 @@ std::string idempotency_key(const Request& request) {
                       {{"parameter", "Idempotency-Key"}});
     }
     return std::string(key);
-}
-
-// The number of the last event a client has seen; 0 without one.
-std::uint64_t last_event(const Request& request) {
-    const std::string* field = request.field("last-event-id");
-    if (field == nullptr || field->empty()) { return 0; }
-    std::uint64_t number = 0;
-    const char* end = field->data() + field->size();
-    const auto [at, error] = std::from_chars(field->data(), end, number);
-    if (error != std::errc() || at != end) {
-        throw Problem(ProblemType::bad_parameter, "Last-Event-ID: the id of an event is expected",
-                      {{"parameter", "Last-Event-ID"}});
-    }
-    return number;
 }
 
 } // namespace

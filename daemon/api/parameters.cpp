@@ -33,8 +33,9 @@ std::optional<Number> plain(const std::string& text) {
 
 Parameters::Parameters(const Request& request) : request_(request) {
     const auto& known = request.route->query;
-    if (request.query_repeats) {
-        throw wrong("query", "a parameter is empty, stands twice, or has a value with '='");
+    if (request.query_malformed) {
+        throw wrong("query", "a parameter is empty, stands twice, has a value with '=', or a '%' "
+                             "without two hex digits");
     }
     const std::string* last = nullptr;
     for (const Field& field : request.query) {

@@ -98,6 +98,7 @@ Response post_gc(Service& service, Request& request) {
     const Json body = parse_body(request);
     JsonFields(body).finish();
     const auto freed = free_expired(service, Eviction::gc);
+    give_back_memory(service, true);
     ::malloc_trim(0);
     return json_response({{"freed", freed}, {"memory_used_bytes", service.memory.used()}});
 }

@@ -11,6 +11,7 @@
 
 #include "http/guard.hpp"
 #include "http/transport.hpp"
+#include "log.hpp"
 #include "service.hpp"
 
 namespace mustafar::daemon {
@@ -74,12 +75,17 @@ std::unique_ptr<Exchange> make_exchange(const Connection& connection, const Head
     return exchange;
 }
 
-// Where the machine has no memory left, this client goes and the service stays.
+// Where the machine has no memory left, or something failed that should not, this client goes and the service stays.
 void Guard::advance(Connection& connection) {
     const std::uint64_t serial = connection.serial;
     try {
         take_turns(connection);
-    } catch (const std::bad_alloc&) { drop(serial); }
+    } catch (const std::bad_alloc&) { drop(serial); } catch (const std::exception& fault) {
+        drop(serial);
+        try {
+            log_error("fault", {{"connection", serial}, {"what", fault.what()}});
+        } catch (const std::bad_alloc&) {} // a line less
+    }
 }
 
 void Guard::drop(std::uint64_t serial) {

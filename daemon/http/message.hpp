@@ -41,8 +41,10 @@ struct Request {
     std::vector<std::string>
         path;     // values of the {names} of the route, in order; they match the id pattern
     Fields query; // decoded, ordered by name
-    bool query_repeats = false; // a parameter stood twice with one value: `query` has it once
-    Fields fields;              // those of request_fields, as sent
+    // A parameter is empty, stands twice with one value, has a value with '=', or a '%' without two hex digits: `query`
+    // is then what the library made of it.
+    bool query_malformed = false;
+    Fields fields; // those of request_fields, as sent
     Staging body;
     std::optional<BodyHash> hash; // of the whole body, where it was taken as it came
     Scope scope = Scope::none;    // what the caller may do

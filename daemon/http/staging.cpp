@@ -21,18 +21,36 @@ StagingBudget::~StagingBudget() {
 char* StagingBudget::take_spare(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     for (Spare& spare : spares_) {
-        if (spare.bytes == bytes) { return std::exchange(spare, {}).data; }
+        if (spare.bytes != bytes) { continue; }
+        kept_ -= bytes;
+        return std::exchange(spare, {}).data;
     }
     return nullptr;
+}
+
+void StagingBudget::free_spare(Spare& spare) noexcept {
+    kept_ -= spare.bytes;
+    std::free(std::exchange(spare, {}).data);
+}
+
+// Bodies go before what is kept for bodies to come.
+void StagingBudget::make_room() noexcept {
+    if (used() + kept() <= limit_) { return; }
+    const std::lock_guard lock(mutex_);
+    for (Spare& spare : spares_) {
+        if (used() + kept() > limit_) { free_spare(spare); }
+    }
 }
 
 // The same size comes again and again: steps of one client. Others are not worth their memory.
 bool StagingBudget::keep_spare(char* data, std::size_t bytes) noexcept {
     if (bytes > limit_ / 4) { return false; }
     const std::lock_guard lock(mutex_);
+    if (used() + kept() + bytes > limit_) { return false; }
     for (Spare& spare : spares_) {
         if (spare.data != nullptr) { continue; }
         spare = {data, bytes, false};
+        kept_ += bytes;
         return true;
     }
     return false;
@@ -41,7 +59,7 @@ bool StagingBudget::keep_spare(char* data, std::size_t bytes) noexcept {
 void StagingBudget::trim() noexcept {
     const std::lock_guard lock(mutex_);
     for (Spare& spare : spares_) {
-        if (spare.old) { std::free(std::exchange(spare, {}).data); }
+        if (spare.old) { free_spare(spare); }
         spare.old = spare.data != nullptr;
     }
 }
@@ -54,6 +72,7 @@ Staging Staging::reserve(StagingBudget& budget, std::size_t bytes) {
     const std::size_t step = large ? huge_page : line;
     const std::size_t whole = (bytes + step - 1) / step * step;
     char* data = large ? budget.take_spare(whole) : nullptr;
+    budget.make_room();
     if (data == nullptr) {
         data = static_cast<char*>(std::aligned_alloc(step, whole));
         if (data == nullptr) {
@@ -72,8 +91,8 @@ Staging Staging::reserve(StagingBudget& budget, std::size_t bytes) {
 
 Staging::~Staging() {
     if (data_ == nullptr) { return; }
-    if (whole_ < 2 * huge_page || !budget_->keep_spare(data_, whole_)) { std::free(data_); }
     budget_->give_back(size_);
+    if (whole_ < 2 * huge_page || !budget_->keep_spare(data_, whole_)) { std::free(data_); }
 }
 
 } // namespace mustafar::daemon

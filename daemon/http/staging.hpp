@@ -24,8 +24,10 @@ class StagingBudget {
         return true;
     }
     void give_back(std::size_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
-    // Large buffers that are kept for the next body; trim() frees those that nobody has taken since the call before.
+    // Large buffers that are kept for the next body, where the limit has room for them and no longer than it has.
+    // trim() frees those that nobody has taken since the call before.
     void trim() noexcept;
+    std::size_t kept() const { return kept_.load(std::memory_order_relaxed); } // bytes of them
     ~StagingBudget();
     std::size_t used() const { return used_.load(std::memory_order_relaxed); }
     std::size_t limit() const { return limit_; }
@@ -37,13 +39,16 @@ class StagingBudget {
         std::size_t bytes = 0;
         bool old = false;
     };
-    char* take_spare(std::size_t bytes); // nullptr: none that fits
+    char* take_spare(std::size_t bytes);    // nullptr: none that fits
+    void free_spare(Spare& spare) noexcept; // under the lock
+    void make_room() noexcept;
     bool keep_spare(char* data, std::size_t bytes) noexcept;
 
     std::size_t limit_;
     std::atomic<std::size_t> used_{0};
     std::mutex mutex_;
     std::array<Spare, 2> spares_{};
+    std::atomic<std::size_t> kept_{0}; // changed under the lock
 };
 
 // One buffer, 64-byte aligned, owned.

@@ -7,8 +7,11 @@
 #include "http/transport.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <exception>
 #include <stdexcept>
+#include <utility>
 
 #include <httplib.h>
 
@@ -47,6 +50,31 @@ class HeadStream final : public httplib::Stream {
     std::string_view in_;
 };
 
+bool is_hex(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+// How many there are; `none_told` where one could be read in two ways. The library drops a parameter that repeats
+// another, and empty ones; it takes what stands behind the last '=' as the value, "=a" as the name "a", "%u0041" as "A",
+// and "%zz" as it is.
+std::size_t parameters_of(std::string_view query) {
+    constexpr std::size_t none_told = SIZE_MAX;
+    std::size_t parts = 1;
+    std::size_t equals = 0;
+    char before = '&';
+    for (std::size_t i = 0; i < query.size(); ++i) {
+        const char c = query[i];
+        parts += c == '&' ? 1 : 0;
+        equals = c == '&' ? 0 : equals + (c == '=' ? 1 : 0);
+        const bool nameless = c == '=' && before == '&';
+        const bool cut =
+            c == '%' && !(i + 2 < query.size() && is_hex(query[i + 1]) && is_hex(query[i + 2]));
+        if (equals > 1 || nameless || cut) { return none_told; }
+        before = c;
+    }
+    return parts;
+}
+
 class HttplibTransport final : public Transport, private httplib::Server {
   public:
     explicit HttplibTransport(double idle_seconds) {
@@ -55,7 +83,9 @@ class HttplibTransport final : public Transport, private httplib::Server {
         // Before routing, hence before the library would read a body.
         set_pre_routing_handler([this](const httplib::Request& in, httplib::Response& out) {
             called_ = true;
-            answer(in, out);
+            try {
+                answer(in, out);
+            } catch (...) { thrown_ = std::current_exception(); }
             return HandlerResponse::Handled;
         });
     }
@@ -67,11 +97,14 @@ class HttplibTransport final : public Transport, private httplib::Server {
         HeadStream stream(head);
         bool closed = false;
         called_ = false;
+        thrown_ = nullptr;
         keep_alive_ = keep_alive;
         request_ = &request;
         response_ = &response;
         handle_ = &handle;
         process_request(stream, !keep_alive, closed, [](httplib::Request&) {});
+        // The library would answer with an empty 500 that carries the text of the fault.
+        if (thrown_) { std::rethrow_exception(std::exchange(thrown_, nullptr)); }
         if (!called_) {
             throw std::runtime_error("cpp-httplib refused a target that the guard took");
         }
@@ -86,19 +119,10 @@ class HttplibTransport final : public Transport, private httplib::Server {
   private:
     void answer(const httplib::Request& in, httplib::Response& out) {
         for (const auto& [name, value] : in.params) { request_->query.push_back({name, value}); }
-        // The library drops a parameter that repeats another, and empty ones: count what was sent. Of a value with
-        // '=' in it, it takes what stands behind the last.
         const std::size_t mark = in.target.find('?');
         if (mark != std::string::npos && mark + 1 < in.target.size()) {
-            std::size_t parts = 1;
-            std::size_t equals = 0;
-            bool odd = false;
-            for (const char c : std::string_view(in.target).substr(mark + 1)) {
-                parts += c == '&' ? 1 : 0;
-                equals = c == '&' ? 0 : equals + (c == '=' ? 1 : 0);
-                odd = odd || equals > 1;
-            }
-            request_->query_repeats = odd || parts != in.params.size();
+            const auto query = std::string_view(in.target).substr(mark + 1);
+            request_->query_malformed = parameters_of(query) != in.params.size();
         }
         (*handle_)();
         out.status = response_->status;
@@ -109,6 +133,7 @@ class HttplibTransport final : public Transport, private httplib::Server {
     }
 
     bool called_ = false;
+    std::exception_ptr thrown_; // by `handle_`, or around it
     bool keep_alive_ = false;
     Request* request_ = nullptr;
     Response* response_ = nullptr;

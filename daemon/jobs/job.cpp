@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/job.hpp"
 
+#include <new>
+
 namespace mustafar::daemon {
 
 namespace {
@@ -22,12 +24,12 @@ Json progress_of(const JobRecord& job) {
 
 Job::Job(JobRecord record, JobSpec its_spec, const Wake& wake)
     : id(record.id), spec(std::move(its_spec)), wake_(wake), record_(std::move(record)) {
-    keep("progress", progress_of(record_));
+    keep(record_, "progress", progress_of(record_));
 }
 
 Job::Job(JobRecord record, const Wake& wake)
     : id(record.id), wake_(wake), record_(std::move(record)) {
-    keep("done", write_job(record_));
+    keep(record_, "done", write_job(record_));
 }
 
 JobRecord Job::record() const {
@@ -45,8 +47,8 @@ std::uint64_t Job::version() const {
     return record_.version;
 }
 
-void Job::keep(const char* event, const Json& data) {
-    events_.push_back({record_.version, frame_of(record_.version, event, data)});
+void Job::keep(const JobRecord& record, const char* event, const Json& data) {
+    events_.push_back({record.version, frame_of(record.version, event, data)});
     if (events_.size() > events_kept) { events_.pop_front(); }
 }
 
@@ -54,9 +56,24 @@ void Job::tell(const char* event, const std::function<void(JobRecord&)>& change,
                const std::function<Json(const JobRecord&)>& data) {
     {
         const std::lock_guard lock(mutex_);
-        change(record_);
-        ++record_.version;
-        keep(event, data(record_));
+        JobRecord next = record_;
+        change(next);
+        ++next.version;
+        try {
+            keep(next, event, data(next));
+        } catch (const std::bad_alloc&) { events_.clear(); }
+        record_ = std::move(next);
+    }
+    wake_.signal();
+}
+
+void Job::end(JobRecord ended) noexcept {
+    {
+        const std::lock_guard lock(mutex_);
+        record_ = std::move(ended);
+        try {
+            keep(record_, "done", write_job(record_));
+        } catch (...) { events_.clear(); }
     }
     wake_.signal();
 }
@@ -67,12 +84,16 @@ void Job::tell_progress(const std::function<void(JobRecord&)>& change) {
 
 bool Job::events(std::uint64_t* last, std::string& out, std::size_t bytes) const {
     const std::lock_guard lock(mutex_);
-    const std::uint64_t first = events_.front().version;
+    const std::uint64_t first = events_.empty() ? record_.version + 1 : events_.front().version;
     const bool ended = has_ended(record_.state);
     if (*last + 1 < first || *last > record_.version) {
         // The last event comes once more behind it where it is the end: that is what readers wait for.
         *last = ended ? record_.version - 1 : record_.version;
         out += frame_of(*last, "reset", write_job(record_));
+    }
+    if (ended && events_.empty() && *last < record_.version) { // there was no memory to keep it
+        out += frame_of(record_.version, "done", write_job(record_));
+        *last = record_.version;
     }
     while (*last < record_.version && out.size() < bytes) {
         const std::uint64_t place = *last + 1 - first;

@@ -32,9 +32,13 @@ class Job {
     JobState state() const;
     std::uint64_t version() const;
     // Changes what is known, and tells it as one event. `data` is asked for under the lock, with the record changed.
+    // Where `change` throws nothing has changed; where there is no memory for the event, readers get the whole job.
     void tell(const char* event, const std::function<void(JobRecord&)>& change,
               const std::function<Json(const JobRecord&)>& data);
     void tell_progress(const std::function<void(JobRecord&)>& change);
+    // Its last event; `ended` is of the version behind the present one. Told whatever happens: with no memory for the
+    // event, readers find the end in the record.
+    void end(JobRecord ended) noexcept;
 
     // Appends the frames behind event `*last`, about `bytes` at most, and moves `*last`. What is no longer kept is
     // stood for by a frame `reset`. True: there is an end, and it was appended.
@@ -45,12 +49,13 @@ class Job {
         std::uint64_t version;
         std::string frame;
     };
-    void keep(const char* event, const Json& data);
+    void keep(const JobRecord& record, const char* event, const Json& data);
 
     const Wake& wake_;
     mutable std::mutex mutex_;
     JobRecord record_;
-    std::deque<Event> events_; // ascending versions, without gaps
+    std::deque<Event>
+        events_; // ascending versions, without gaps, up to the one of the record; or none
 };
 
 } // namespace mustafar::daemon

@@ -2,6 +2,7 @@
 #include "jobs/jobs.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "library.hpp"
@@ -129,16 +130,19 @@ void Jobs::work() {
     }
 }
 
-// A job that has ended: who comes back finds its events for a while.
-void Jobs::keep_recent(const Pointer& job) {
-    recent_.push_back(job);
-    if (recent_.size() > recent_max) { recent_.pop_front(); }
+// A job that has ended: who comes back finds its events for a while. Without memory for that, its end in the history.
+void Jobs::keep_recent(const Pointer& job) noexcept {
+    if (recent_.size() >= recent_max) { recent_.pop_front(); }
+    try {
+        recent_.push_back(job);
+    } catch (const std::bad_alloc&) {}
 }
 
 void Jobs::tidy() {
     try {
         history_->trim();
         recount();
+    } catch (const std::bad_alloc&) { // the next job's end does it
     } catch (const std::exception& fault) { log_error("history fault", {{"what", fault.what()}}); }
 }
 
@@ -196,21 +200,26 @@ void Jobs::check(const JobSpec& spec) const {
     }
 }
 
-JobRecord Jobs::submit(JobSpec spec, const std::string& key) {
-    const std::lock_guard one_at_a_time(submit_mutex_);
-    const std::string digest = key.empty() ? "" : digest_of(spec.request);
-    if (!key.empty()) {
-        if (const auto before = history_->find_key(key)) {
-            if (before->digest != digest) {
-                throw Problem(ProblemType::idempotency_mismatch,
-                              "the key came with another body; it made " + before->job.id,
-                              {{"job", before->job.id}});
-            }
-            const auto now = find(before->job.id);
-            return now ? *now : before->job;
-        }
+// The job that a key has made; nullopt: none has.
+std::optional<JobRecord> Jobs::made_before(const std::string& key, const std::string& digest) {
+    if (key.empty()) { return std::nullopt; }
+    const auto before = history_->find_key(key);
+    if (!before) { return std::nullopt; }
+    if (before->digest != digest) {
+        throw Problem(ProblemType::idempotency_mismatch,
+                      "the key came with another body; it made " + before->job.id,
+                      {{"job", before->job.id}});
     }
-    check(spec);
+    const auto now = find(before->job.id);
+    return now ? *now : before->job;
+}
+
+JobRecord Jobs::submit(JobSpec spec, const std::string& key) {
+    const std::string digest = key.empty() ? "" : digest_of(spec.request);
+    if (const auto before = made_before(key, digest)) { return *before; }
+    check(spec); // may take seconds: others go on
+    const std::lock_guard one_at_a_time(submit_mutex_);
+    if (const auto before = made_before(key, digest)) { return *before; }
     {
         const std::lock_guard lock(mutex_);
         if (queue_.size() >= needs_.jobs_limit) {
@@ -272,16 +281,13 @@ std::shared_ptr<Job> Jobs::follow(const std::string& id) {
 
 // One that was taken out of the queue.
 void Jobs::end_queued(const Pointer& job) {
-    const auto end = [finished = now_text()](JobRecord& record) {
-        record.state = JobState::cancelled;
-        record.what = "cancelled while it waited";
-        record.finished = finished;
-    };
     JobRecord ended = job->record();
-    end(ended);
+    ended.state = JobState::cancelled;
+    ended.what = "cancelled while it waited";
+    ended.finished = now_text();
     ++ended.version; // as telling does
     history_->save(ended);
-    job->tell("done", end, write_job);
+    job->end(std::move(ended));
     log_event("job ended", {{"job", job->id}, {"state", "cancelled"}});
     {
         const std::lock_guard lock(mutex_);

@@ -91,8 +91,9 @@ class Jobs {
 
     // Threads: any. The running job is interrupted, no other begins, streams end.
     void stop();
-    // Gives memory back that was kept for the next job; to be called now and then.
-    void trim() noexcept { memory_.trim(); }
+    // Gives memory back that was kept for the next job: what has been free since the call before, or all of it.
+    void trim(bool all) noexcept { memory_.trim(all); }
+    std::uint64_t kept() const { return memory_.kept(); }
     bool stopping() const { return stopping_; }
     JobCounts counts() const;
     Activity activity; // of requests
@@ -101,13 +102,14 @@ class Jobs {
     using Pointer = std::shared_ptr<Job>;
     void work();
     Pointer next();
-    void keep_recent(const Pointer& job); // under the lock
+    void keep_recent(const Pointer& job) noexcept; // under the lock
     void tidy();
     Pointer live(const std::string& id) const;
     Pointer take_queued(const std::string& id);
     Pointer cancel_queued(const std::string& id);
     void end_queued(const Pointer& job);
     void check(const JobSpec& spec) const;
+    std::optional<JobRecord> made_before(const std::string& key, const std::string& digest);
     void recount();
     void run(Job& job); // run.cpp: on the thread of jobs
     friend class Run;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One job on the engine: its items one after the other, rows kept as they come.
+#include <chrono>
 #include <cmath>
+#include <exception>
 #include <new>
+#include <thread>
 
 #include "experiment/experiment.hpp"
 #include "experiment/json.hpp"
@@ -17,12 +20,6 @@ namespace {
 constexpr auto progress_time = std::chrono::milliseconds(100); // between two events
 
 using experiment::Report;
-
-// What went wrong, as the job says it.
-struct Fault {
-    ProblemType type;
-    std::string detail;
-};
 
 } // namespace
 
@@ -157,12 +154,29 @@ class Run final : public experiment::Watcher {
 
 namespace {
 
-// Runs `work`; nullopt: it has ended well, or was told to stop.
-template <class Work>
-std::optional<Fault> fault_of(const Work& work) {
+// What went wrong, as the job says it.
+struct Fault {
+    ProblemType type;
+    std::string detail;
+};
+
+// What can be made once there is memory: the end of a job is told, however long that takes.
+template <class Make>
+auto until_made(const Make& make) {
+    for (;;) {
+        try {
+            return make();
+        } catch (const std::bad_alloc&) {}
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+}
+
+// nullopt: it was told to stop.
+std::optional<Fault> describe(const std::exception_ptr& caught) {
     try {
-        work();
+        std::rethrow_exception(caught);
     } catch (const experiment::Interrupted&) {
+        return std::nullopt;
     } catch (const experiment::Refused& refused) {
         return Fault{type_of(refused.code()), refused.what()};
     } catch (const experiment::Failure& failure) {
@@ -177,7 +191,46 @@ std::optional<Fault> fault_of(const Work& work) {
         log_error("fault", {{"what", fault.what()}});
         return Fault{ProblemType::internal, "see the log for this job"};
     }
-    return std::nullopt;
+}
+
+// Runs `work`; nullopt: it has ended well, or was told to stop.
+template <class Work>
+std::optional<Fault> fault_of(const Work& work) {
+    std::exception_ptr caught;
+    try {
+        work();
+        return std::nullopt;
+    } catch (...) { caught = std::current_exception(); }
+    return until_made([&] { return describe(caught); });
+}
+
+void log_end(const JobRecord& record, double seconds) noexcept {
+    try {
+        log_event("job ended", {{"job", record.id},
+                                {"state", text_of(record.state)},
+                                {"seconds", seconds},
+                                {"rows", record.rows},
+                                {"error", record.error_detail}});
+    } catch (const std::bad_alloc&) {} // a line less
+}
+
+// What `job` is now that it has ended.
+JobRecord ended_record(const Job& job, const std::optional<Fault>& fault) {
+    JobRecord record = job.record();
+    const bool whole = record.items_done == job.spec.threads.size();
+    record.state = fault           ? JobState::failed
+                   : whole         ? JobState::done
+                   : job.cancelled ? JobState::cancelled
+                                   : JobState::interrupted;
+    record.what = text_of(record.state);
+    record.finished = now_text();
+    if (whole) { record.progress = 1; }
+    if (fault) {
+        record.error_type = std::string("urn:mustafar:problem:") + problem_info(fault->type).slug;
+        record.error_detail = fault->detail;
+    }
+    ++record.version; // as telling does
+    return record;
 }
 
 } // namespace
@@ -200,35 +253,16 @@ void Jobs::run(Job& job) {
             history_->save(job.record());
         }
     });
-    const bool whole = job.record().items_done == job.spec.threads.size();
-    const JobState state = fault           ? JobState::failed
-                           : whole         ? JobState::done
-                           : job.cancelled ? JobState::cancelled
-                                           : JobState::interrupted;
     // What is told is what was kept: a client that saw the end finds it after a restart too.
-    JobRecord record = job.record();
-    const auto change = [&](JobRecord& end) {
-        end.state = state;
-        end.what = text_of(state);
-        end.finished = record.finished;
-        if (whole) { end.progress = 1; }
-        if (fault) {
-            end.error_type = std::string("urn:mustafar:problem:") + problem_info(fault->type).slug;
-            end.error_detail = fault->detail;
-        }
-    };
-    record.finished = now_text();
-    change(record);
-    ++record.version;
+    JobRecord record = until_made([&] { return ended_record(job, fault); });
     const auto unsaved = fault_of([&] { history_->save(record); });
-    if (unsaved) { log_error("history fault", {{"job", record.id}, {"what", unsaved->detail}}); }
-    job.tell("done", change, write_job);
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    log_event("job ended", {{"job", record.id},
-                            {"state", text_of(state)},
-                            {"seconds", seconds},
-                            {"rows", record.rows},
-                            {"error", record.error_detail}});
+    if (unsaved) {
+        until_made([&] {
+            log_error("history fault", {{"job", record.id}, {"what", unsaved->detail}});
+        });
+    }
+    log_end(record, std::chrono::duration<double>(Clock::now() - start).count());
+    job.end(std::move(record));
 }
 
 } // namespace mustafar::daemon

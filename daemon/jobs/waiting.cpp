@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/waiting.hpp"
 
+#include <charconv>
+
 #include "api/shapes.hpp"
 
 namespace mustafar::daemon {
@@ -45,6 +47,19 @@ class JobStream final : public EventStream {
 };
 
 } // namespace
+
+std::uint64_t last_event(const Request& request) {
+    const std::string* field = request.field("last-event-id");
+    if (field == nullptr || field->empty()) { return 0; }
+    std::uint64_t number = 0;
+    const char* end = field->data() + field->size();
+    const auto [at, error] = std::from_chars(field->data(), end, number);
+    if (error != std::errc() || at != end) {
+        throw Problem(ProblemType::bad_parameter, "Last-Event-ID: the id of an event is expected",
+                      {{"parameter", "Last-Event-ID"}});
+    }
+    return number;
+}
 
 std::unique_ptr<Later> wait_for_job(std::shared_ptr<Job> job, std::uint64_t version,
                                     Clock::time_point deadline) {

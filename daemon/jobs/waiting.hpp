@@ -9,6 +9,9 @@
 
 namespace mustafar::daemon {
 
+// Last-Event-ID: the number of the last event a client has seen; 0 without one. Throws Problem bad_parameter.
+std::uint64_t last_event(const Request& request);
+
 // The job, once its version is above `version` or it has ended, or else at the deadline.
 std::unique_ptr<Later> wait_for_job(std::shared_ptr<Job> job, std::uint64_t version,
                                     Clock::time_point deadline);

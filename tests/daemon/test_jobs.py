@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import io
 import json
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -290,3 +293,26 @@ def test_activity(jobs: Service) -> None:
     assert after["rejected"]["not-found"] == before["rejected"].get("not-found", 0) + 1
     newest = after["recent_errors"][1]
     assert (newest["id"], newest["route"], newest["status"], newest["problem"]) == ("look-at-me", "get_job", 404, "not-found")
+
+
+def test_a_giant_job_that_is_checked_holds_up_no_other(jobs: Service) -> None:
+    """What the library says of 32 recipes for four million heads takes a while; who asks for less is answered meanwhile."""
+    geometry = {"layers": 4096, "kv_heads": 1024, "head_dim": 32}
+    giant = {"synthetic": {"geometry": geometry, "tokens": 1}, "timing": False,
+             "recipes": [f"k{keep}/v32" for keep in range(1, 33)]}  # fmt: skip
+    ended: list[str] = []
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", jobs.port, timeout=300)
+        connection.request("POST", "/v1/jobs", json.dumps(giant), {"Content-Type": "application/json"})
+        assert connection.getresponse().status == 507  # more than --job-memory
+        ended.append("giant")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(0.5)
+    small = submit(jobs, TINY)
+    ended.append("small")
+    thread.join()
+    assert ended == ["small", "giant"]
+    assert wait(jobs, small["id"])["state"] == "done"

@@ -249,3 +249,30 @@ def test_refused_job_ends_no_cache(tmp_path: Path) -> None:
         job = service.ask("POST", "/v1/jobs", {"synthetic": shape, "recipes": ["lean"]})
         assert job.problem == "quota-exceeded" and job.json["limit_bytes"] == 1 << 20
         assert [one["id"] for one in service.ask("GET", "/v1/caches").json["caches"]] == ["a", "b"]
+
+
+def test_memory_that_is_kept_for_reuse_is_told_and_given_back(tmp_path: Path) -> None:
+    def kept(of: str = "pages") -> float:
+        return service.metric(f'mustafard_memory_kept_bytes{{of="{of}"}}')
+
+    def fill_and_drop() -> None:
+        service.make_cache("a", recipe="dense")
+        assert service.append("a", floats(8000 * ROW), 8000, 0).status == 200
+        assert service.ask("DELETE", "/v1/caches/a").status == 204
+
+    with Service("--log-level", "error", folder=tmp_path) as service:
+        before = service.memory("VmRSS")
+        for _ in range(5):  # the sweeper may come in between
+            fill_and_drop()
+            if kept() >= 4_000_000 and kept("bodies") >= 4_000_000:  # 8000 rows of 512 bytes; a body of 8 MB
+                break
+        else:
+            pytest.fail("what is kept is not told")
+        assert service.ask("POST", "/v1/admin/gc", {}).status == 200
+        assert kept() == kept("bodies") == kept("jobs") == 0
+        assert service.memory("VmRSS") < before + (8 << 20)
+        fill_and_drop()
+        limit = time.monotonic() + 15
+        while kept() or kept("bodies"):  # two sweeps, a second apart
+            assert time.monotonic() < limit
+            time.sleep(0.1)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jobs_client import ENDLESS, Events, get, submit
 from service import LONG, Service, floats
 
 SHIM = os.environ.get("MUSTAFAR_FAIL_MALLOC", "")
@@ -23,6 +24,8 @@ ROWS, QUERY = floats(64 * 2 * 2 * 64), floats(2 * 4 * 64)
 APPEND = "/v1/caches/a/layers/0/append?dtype=f32&tokens=64&expect=64"
 ATTEND = "/v1/caches/a/layers/0/attend?dtype=f32&q_tokens=2&lse=true"
 PLAN = {"geometry": GEOMETRY, "recipes": ["lean", "dense"], "lengths": [640]}
+SMALL_SHAPE = {"synthetic": {"geometry": GEOMETRY, "tokens": 64}, "recipes": ["dense", "lean"], "lengths": [64],
+               "repeats": 3}  # fmt: skip
 CASES: dict[str, tuple[str, str, Any]] = {
     "healthz": ("GET", "/healthz", None),
     "metrics": ("GET", "/metrics", None),
@@ -170,3 +173,28 @@ def test_no_memory_for_a_while(failing: Failing, name: str) -> None:
         failing.set(0)
         check_after(service, name, status, before, good)
     assert service.ask("GET", "/readyz").status == 200
+
+
+def test_who_follows_a_job_sees_its_end(failing: Failing) -> None:
+    """A job runs into it at any moment: what was told stays told, and the end is told, whatever it is."""
+    service = failing.service
+    for nth in (1, 2, 5, 10, 20, 50, 100, 200):
+        job = submit(service, ENDLESS if nth % 2 else SMALL_SHAPE)["id"]
+        events = Events(service, job)
+        failing.set(nth, True)
+        time.sleep(0.1)
+        failing.set(0)
+        service.ask("POST", f"/v1/jobs/{job}/cancel", {})
+        try:
+            told = events.rest()
+        except ConnectionError:  # this client went; it comes back
+            told = Events(service, job, 0).rest()
+        if not told or told[-1][1] != "done":
+            told = Events(service, job, 0).rest()
+        number, event, last = told[-1]
+        assert event == "done" and last["finished"], (nth, told[-1])
+        assert [one[0] for one in told] == sorted({one[0] for one in told})
+        known = get(service, job)
+        assert (known["state"], known["version"]) == (last["state"], number)
+        assert service.process.poll() is None
+    service.check_memory()
