@@ -174,7 +174,9 @@ bool Guard::take_head(Connection& connection) {
         return true;
     case HeadError::target_too_long:
         refuse(connection,
-               Problem(ProblemType::target_too_long, "the target is longer than 4096 bytes"),
+               Problem(
+                   ProblemType::target_too_long,
+                   "the target is longer than 4096 bytes, or 8192 with its question marks escaped"),
                nullptr);
         return true;
     case HeadError::too_large:

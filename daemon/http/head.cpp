@@ -55,7 +55,11 @@ struct Parser {
         line.remove_prefix(first + 1);
         const std::size_t second = line.find(' ');
         const std::string_view target = line.substr(0, second);
-        if (target.size() > target_bytes_max) { return HeadError::target_too_long; }
+        const auto marks = static_cast<std::size_t>(std::ranges::count(target, '?'));
+        const std::size_t escaped = target.size() + 2 * marks; // as the HTTP library needs it
+        if (target.size() > target_bytes_max || escaped > 2 * target_bytes_max) {
+            return HeadError::target_too_long;
+        }
         if (second == std::string_view::npos || target.empty() || target.front() != '/' ||
             !std::ranges::all_of(target, is_visible) || target.find('#') != target.npos) {
             return malformed("the target is not a path of visible ASCII");

@@ -75,6 +75,21 @@ std::size_t parameters_of(std::string_view query) {
     return parts;
 }
 
+// The library refuses a second one, which may stand in a query (RFC 3986, section 3.4).
+std::string with_one_question_mark(const std::string& target) {
+    std::string out;
+    bool query = false;
+    for (const char c : target) {
+        if (c == '?' && query) {
+            out += "%3F";
+        } else {
+            out += c;
+        }
+        query = query || c == '?';
+    }
+    return out;
+}
+
 class HttplibTransport final : public Transport, private httplib::Server {
   public:
     explicit HttplibTransport(double idle_seconds) {
@@ -93,7 +108,8 @@ class HttplibTransport final : public Transport, private httplib::Server {
     std::string exchange(const std::string& target, bool keep_alive, Request& request,
                          Response& response, const std::function<void()>& handle) override {
         // Always GET: the guard has routed by method already, and the library reads no body for it.
-        const std::string head = "GET " + target + " HTTP/1.1\r\nHost: guard\r\n\r\n";
+        const std::string head =
+            "GET " + with_one_question_mark(target) + " HTTP/1.1\r\nHost: guard\r\n\r\n";
         HeadStream stream(head);
         bool closed = false;
         called_ = false;

@@ -23,13 +23,14 @@ thread_local int countdown = 0; // the nth allocation of this thread from now on
 
 } // namespace
 
-void* operator new(std::size_t bytes) {
+// Not inlined: gcc 12 warns of a free without its malloc where it sees one of the two only.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
     if (countdown > 0 && --countdown == 0) { throw std::bad_alloc(); }
     if (void* data = std::malloc(bytes == 0 ? 1 : bytes)) { return data; }
     throw std::bad_alloc();
 }
-void operator delete(void* data) noexcept { std::free(data); }
-void operator delete(void* data, std::size_t) noexcept { std::free(data); }
+[[gnu::noinline]] void operator delete(void* data) noexcept { std::free(data); }
+[[gnu::noinline]] void operator delete(void* data, std::size_t) noexcept { std::free(data); }
 
 namespace mustafar::daemon {
 namespace {

@@ -223,8 +223,9 @@ def test_kill_9_leaves_whole_snapshots_or_none(tmp_path: Path) -> None:
     data = tmp_path / "data"
     random_numbers = random.Random(int(os.environ.get("MUSTAFAR_SEED", "1"), 0))
     total = 0
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         service = Service("--data-dir", str(data), folder=tmp_path)
+        saved = []
         names = [one["name"] for one in service.ask("GET", "/v1/snapshots").json["snapshots"]]
         for name in names:
             state = service.ask("GET", f"/v1/snapshots/{name}?verify=true").json["state"]
@@ -234,18 +235,21 @@ def test_kill_9_leaves_whole_snapshots_or_none(tmp_path: Path) -> None:
         service.make_cache("a")
         service.append("a", floats(1000 * ROW), 1000, 0)
 
-        def save(port: int = service.port) -> None:
+        def save(port: int = service.port, saved: list[int] = saved) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             try:
                 for i in range(1000):
                     connection.request("PUT", f"/v1/snapshots/s{i % 8}", json.dumps({"cache": "a", "overwrite": True}),
                                        {"Content-Type": "application/json"})
                     connection.getresponse().read()
+                    saved.append(i)
             except (OSError, http.client.HTTPException):
                 pass
 
         thread = threading.Thread(target=save)
         thread.start()
+        if number == 0:  # so that there is one to be checked
+            service.until(lambda: bool(saved))
         time.sleep(random_numbers.uniform(0.01, 0.15))
         service.process.kill()
         service.process.wait()

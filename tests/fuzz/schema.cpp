@@ -58,7 +58,8 @@ std::string invalid_object(const Json& schema, const Json& value) {
     for (const Json& name : schema.value("required", Json::array())) {
         if (!value.contains(name.get<std::string>())) { return "required " + name.dump(); }
     }
-    for (const auto& [name, others] : schema.value("dependentRequired", Json::object()).items()) {
+    const Json dependent = schema.value("dependentRequired", Json::object());
+    for (const auto& [name, others] : dependent.items()) {
         for (const Json& other : others) {
             if (value.contains(name) && !value.contains(other.get<std::string>())) {
                 return "dependentRequired " + other.dump();
