@@ -163,7 +163,7 @@ def main() -> int:
     print(f"GET /healthz, 8 connections    {service.wrk('/healthz', 8, seconds)}")
     print(f"GET /v1/caches/small, 8        {service.wrk('/v1/caches/small', 8, seconds)}")
     print(f"fairness, 200 clients, {seconds} s     {fairness(service, 200, seconds)}")
-    for line in big_append(service, 5):
+    for line in big_append(service, 11):
         print(line)
     print(attend_overhead(service, 2000))
     slow = [service.connect() for _ in range(options.slow)]
