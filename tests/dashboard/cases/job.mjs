@@ -26,7 +26,7 @@ export default async function job(scene) {
   await page.fill('input[name=label]', 'one <b>run</b>');
   await page.fill('input[name=more]', 'k32i4/v64i2');
   await page.click('summary');
-  await page.fill('input[name=repeats]', '3');
+  await page.fill('input[name=repeats]', '100'); // long enough to be seen live
   await page.fill('input[name=layers]', '0, 1');
   // The request shown is the one that is sent; and the form comes back from its address.
   await page.getByRole('button', { name: 'Show request' }).click();
